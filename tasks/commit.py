@@ -1,0 +1,81 @@
+"""The worker that made the bytes commits them: blob first, record last, whoever is first wins."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import socket
+from importlib.metadata import version
+from pathlib import Path
+
+from tasks.store import JobStore
+from tasks.work import RECORD_SCHEMA, Record, Work
+
+
+def find_record(store: JobStore, work: Work) -> Record | None:
+    """The valid record of ``work``, its blob present and of the right size; None otherwise."""
+    data = store.read(work.record_name)
+    if data is None:
+        return None
+    try:
+        record = Record.from_json(data)
+    except ValueError:
+        return None
+    if record.fingerprint != work.fingerprint or store.size(record.blob) != record.size_bytes:
+        return None
+    return record
+
+
+def commit(
+    store: JobStore,
+    work: Work,
+    made: Path,
+    *,
+    folder: str,
+    attempt: int,
+    seconds: float,
+    device: str = "cpu",
+    facts: dict[str, float | int | str] | None = None,
+) -> Record:
+    """Publish ``made`` as the result of ``work`` and create its record; when another attempt was first, its record is returned.
+
+    A record that exists but can't be trusted (torn, or its blob lost) is put aside and replaced.
+    """
+    blob = f"{folder}/{work.name}-{work.fingerprint[:12]}-{attempt}-{secrets.token_hex(3)}{made.suffix}"
+    record = Record(
+        schema=RECORD_SCHEMA,
+        work=work.name,
+        fingerprint=work.fingerprint,
+        inputs=work.inputs,
+        blob=blob,
+        sha256=file_sha256(made),
+        size_bytes=made.stat().st_size,
+        num_frames=work.num_frames,
+        attempt=attempt,
+        seconds=round(seconds, 3),
+        host=socket.gethostname(),
+        device=device,
+        versions=library_versions(),
+        facts=facts or {},
+    )
+    store.publish(made, blob)
+    if store.create(work.record_name, record.to_json()):
+        return record
+    earlier = find_record(store, work)
+    if earlier is not None:
+        store.remove([blob])
+        return earlier
+    store.retire(work.record_name)
+    store.create(work.record_name, record.to_json())
+    return find_record(store, work) or record
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what can change a result's bytes."""
+    return {name: version(name) for name in ("av", "numpy", "torch")}

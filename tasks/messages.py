@@ -1,0 +1,161 @@
+"""The words that cross process borders: frozen records of numbers, names and paths, never frames.
+
+Everything here is small and made of plain values, so that it pickles for Ray and, through pydantic's TypeAdapter, reads and
+writes as JSON in the job directory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from vsalign.frames import FrameRange
+from vsalign.picture import ColourTags
+
+Role = Literal["clip", "ref", "fallback"]
+StreamKind = Literal["video", "audio", "subtitle", "data", "attachment"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file and which of its video streams is meant (``film.mp4#v:1`` is the second one)."""
+
+    path: str
+    video_stream: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.path}#v:{self.video_stream}" if self.video_stream else self.path
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """One stream of a container; ``index`` counts all streams, ``language`` is empty when untagged."""
+
+    index: int
+    kind: StreamKind
+    codec: str
+    language: str
+    time_base: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What a container says of itself and of the chosen video stream, found without decoding the film.
+
+    ``identity`` is a sha256 over the file's size, its first and last MiB and the demuxed packet table: it changes when the
+    film changes and not when the file is copied or moved. ``width`` and ``height`` are coded pixels before
+    ``sample_aspect_ratio`` and ``rotation_degrees`` (clockwise, to be applied by a player).
+    """
+
+    source: Source
+    identity: str
+    container: str
+    streams: tuple[StreamInfo, ...]
+    codec: str
+    width: int
+    height: int
+    pixel_format: str
+    bit_depth: int
+    time_base: Fraction
+    average_rate: Fraction
+    num_frames: int
+    sample_aspect_ratio: Fraction
+    rotation_degrees: int
+    field_order: str
+    colour: ColourTags
+    size_bytes: int
+    truncated: str = ""
+    """Empty, or one clause that says where the file ends too early ("ends at frame 311 of 720")."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameIndex:
+    """One row per visible frame, in presentation order; arrays of length N.
+
+    pts, duration: int64 ticks of the stream's time base (pts strictly rising). keyframe: bool, a decoder can start here.
+    packet: int64, the frame's rank among the stream's packets in file (decode) order. packet_bytes: int64.
+    """
+
+    pts: npt.NDArray[np.int64]
+    duration: npt.NDArray[np.int64]
+    keyframe: npt.NDArray[np.bool_]
+    packet: npt.NDArray[np.int64]
+    packet_bytes: npt.NDArray[np.int64]
+    time_base: Fraction
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    @property
+    def whole(self) -> FrameRange:
+        return FrameRange(0, len(self.pts))
+
+    def seconds(self) -> npt.NDArray[np.float64]:
+        """Presentation time of every frame in seconds, for comparison and printing only."""
+        return np.asarray(self.pts * float(self.time_base), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A source as found: its description and its frame index."""
+
+    info: MediaInfo
+    index: FrameIndex
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeSettings:
+    """All that changes an encoder's bytes. ``pixel_format`` "" means: what the clip has, or the nearest that the codec can.
+
+    ``crf`` None leaves quality to the codec (lossless for ffv1). ``threads`` is pinned because libx264's bytes depend on it.
+    """
+
+    codec: str = "libx264"
+    crf: float | None = None
+    preset: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+    pixel_format: str = ""
+    threads: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFormat:
+    """What every segment of a job looks like; ``rate`` is nominal, true times come from ref's PTS at stitch."""
+
+    width: int
+    height: int
+    rate: Fraction
+    sample_aspect_ratio: Fraction
+    colour: ColourTags
+
+
+@dataclass(frozen=True, slots=True)
+class AlignSettings:
+    """All that changes the aligned pixels. ``unmatched`` says what a ref frame without counterpart shows."""
+
+    warp: bool = True
+    precision: int = 2
+    unmatched: Literal["hold", "ref", "fallback", "black"] = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSettings:
+    """All that changes the frame map. ``temporal_radius`` is in clip frames, searched on each side of the coarse path."""
+
+    temporal_radius: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One encoded chunk as found on disk; ``num_frames`` and ``sha256`` are counted from the file, not copied from the plan."""
+
+    path: str
+    num_frames: int
+    size_bytes: int
+    sha256: str
+    header_sha256: str
+    """Of the codec's extradata: equal in all segments that may be joined."""

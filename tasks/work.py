@@ -1,0 +1,115 @@
+"""Units of work as they cross to a worker, and the record that proves one is done.
+
+A unit is a pure description: equal fingerprints mean equal results. ``inputs`` is what the fingerprint is made of, field by
+field, kept in the record so that a later run can say why a result is stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+from pydantic import TypeAdapter
+
+from tasks.messages import AlignSettings, EncodeSettings, Role, SyncSettings, VideoFormat
+from vsalign.frames import FrameRange
+
+#: Raised by hand when a change alters the numbers a stage produces, so that no old result is mixed with new ones.
+RECORD_SCHEMA = 1
+SCAN_ABI = 1
+SOLVE_ABI = 1
+RENDER_ABI = 1
+
+Inputs = dict[str, str]
+
+
+def fingerprint(inputs: Inputs) -> str:
+    """sha256 over the canonical JSON of ``inputs``: JSON quotes every field, so no two sets of fields share a text."""
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What every unit has: a name unique in the job, the job directory, and what its result depends on."""
+
+    name: str
+    job_dir: str
+    inputs: Inputs
+    num_frames: int
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.inputs)
+
+    @property
+    def record_name(self) -> str:
+        return f"done/{self.name}-{self.fingerprint[:16]}.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanWork(Work):
+    """Thumbs of the frames ``frames`` of one source."""
+
+    role: Role
+    frames: FrameRange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolveWork(Work):
+    """The frame map of the whole film from all thumbs; blobs in order of their frames."""
+
+    clip_blobs: tuple[str, ...]
+    ref_blobs: tuple[str, ...]
+    settings: SyncSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderWork(Work):
+    """One chunk: for the ref frame ``ref_frames.start + i`` show ``shown[i]``."""
+
+    ref_frames: FrameRange
+    aligned_to: tuple[int, ...]
+    """Per frame: the ref frame whose geometry counts; a neighbour's where an unmatched frame holds that one's picture."""
+    clip_frames: tuple[int, ...]
+    """Per frame: the clip frame shown, -1 for the substitute that ``align.unmatched`` names."""
+    align: AlignSettings
+    encode: EncodeSettings
+    video: VideoFormat
+    pixel_format: str
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Proof that a unit is done: its blob's name, size and hash. Immutable; created if absent, after the blob is safe."""
+
+    schema: int
+    work: str
+    fingerprint: str
+    inputs: Inputs
+    blob: str
+    sha256: str
+    size_bytes: int
+    num_frames: int
+    attempt: int
+    seconds: float
+    host: str
+    device: str
+    versions: dict[str, str]
+    facts: dict[str, float | int | str] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        return _RECORDS.dump_json(self, indent=1) + b"\n"
+
+    @staticmethod
+    def from_json(data: bytes) -> Record:
+        """Raises ValueError when the bytes are no whole record of this schema."""
+        record = _RECORDS.validate_json(data)
+        if record.schema != RECORD_SCHEMA:
+            raise ValueError(f"record schema {record.schema}, this version reads {RECORD_SCHEMA}")
+        return record
+
+
+_RECORDS = TypeAdapter(Record)
