@@ -1,0 +1,128 @@
+"""What each command does between its validated settings and its exit status; prints results on stdout."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from orchestrator.config import JobConfig
+from orchestrator.estimate import estimate
+from orchestrator.jobdir import saved_config
+from orchestrator.plan import choose_bounds, expected_clip_frames, make_plan
+from orchestrator.planview import plan_json, plan_table
+from orchestrator.pools import Pools
+from orchestrator.preflight import look_at_inputs
+from orchestrator.progress import Ui
+from orchestrator.report import format_report, sync_line
+from orchestrator.status import job_status, status_text
+from orchestrator.stopping import stop_on_signals
+from orchestrator.verify import check_output_file
+from orchestrator.walk import render as render_job
+from orchestrator.walk import sync as sync_films
+from tasks.probe import parse_source
+from vsalign.errors import InputError
+
+#: Films smaller than this are scanned quicker in one process than Ray takes to start.
+SHORT_FILM_BYTES = 200_000_000
+
+
+def render(config: JobConfig, resuming: bool = False) -> int:
+    """Render and print the report; 1 when chunks were given up."""
+    with stop_on_signals() as stop:
+        report = render_job(config, Ui(config.run.quiet), stop, resuming)
+    if not config.run.quiet or not report.complete:
+        print(format_report(report.to_json()), end="")
+    return 0 if report.complete else 1
+
+
+def resume(job_dir: Path, quiet: bool) -> int:
+    """Go on with a job as it was submitted."""
+    config = saved_config(job_dir)
+    run = config.run.model_copy(update={"job": str(job_dir), "quiet": quiet})
+    return render(config.model_copy(update={"run": run}), resuming=True)
+
+
+def plan(config: JobConfig, as_json: bool) -> int:
+    """Print what would be done; nothing is written."""
+    inputs = look_at_inputs(config)
+    workers = Pools(config.run).num_workers()
+    clip, ref = inputs.clip.index, inputs.ref.index
+    bounds = choose_bounds(clip, ref, config.run.chunk_frames, workers)
+    expected = expected_clip_frames(clip, ref, config.sync.offset)
+    made = make_plan(clip, ref, bounds, expected, config.sync.tr)
+    need = estimate(inputs, config, workers)
+    if as_json:
+        print(json.dumps(plan_json(made, inputs, need, workers), indent=1))
+    else:
+        Console(highlight=False).print(*plan_table(made, inputs, need, workers), sep="\n")
+    return 0
+
+
+def sync(config: JobConfig, choose_pool: bool) -> int:
+    """Write the frame map; the job directory goes once it is written, unless the user named one."""
+    if choose_pool and config.run.address is None:
+        config = config.model_copy(update={"run": config.run.model_copy(update={"pool": _pool_for(config)})})
+    with stop_on_signals() as stop:
+        synced = sync_films(config, Ui(config.run.quiet), stop)
+    Path(config.out).write_bytes((config.job_dir / "map.csv").read_bytes())
+    if not config.run.job:
+        shutil.rmtree(config.job_dir)
+    if not config.run.quiet:
+        matched = int(synced.frame_map.matched.sum())
+        found = f"; {sync_line(synced.facts)}" if synced.facts else ""
+        print(f"{config.out}: {matched} of {len(synced.frame_map)} ref frames matched{found}")
+    return 0
+
+
+def status(job_dir: Path, as_json: bool) -> int:
+    """Print how far a job is."""
+    found = job_status(job_dir)
+    print(json.dumps(found, indent=1) if as_json else status_text(found))
+    return 0
+
+
+def report(job_dir: Path, as_json: bool) -> int:
+    """Print the last report of a job."""
+    saved_config(job_dir)
+    path = job_dir / "report.json"
+    if not path.is_file():
+        raise InputError(f"{job_dir} has no report yet; vsalign status shows how far it is")
+    values = json.loads(path.read_bytes())
+    print(json.dumps(values, indent=1) if as_json else format_report(values), end="")
+    return 0
+
+
+def verify(out: Path, job_dir: Path | None) -> int:
+    """Print what is wrong with OUT, if anything; 1 when something is."""
+    problems = check_output_file(out, job_dir or Path(f"{out}.vsalign"))
+    for problem in problems:
+        print(f"{out}: {problem}", file=sys.stderr)
+    if not problems:
+        print(f"{out}: as planned, frame for frame")
+    return 1 if problems else 0
+
+
+def doctor() -> int:
+    """Print what this machine can do."""
+    from orchestrator.doctor import findings
+
+    for name, value in findings():
+        print(f"{name:12} {value}")
+    return 0
+
+
+def demo(folder: Path, pool: str) -> int:
+    """Run the main job on films made here."""
+    from orchestrator.demo import run_demo
+
+    return run_demo(folder, pool)
+
+
+def _pool_for(config: JobConfig) -> str:
+    sizes = [Path(parse_source(given).path) for given in (config.clip, config.ref)]
+    total = sum(path.stat().st_size for path in sizes if path.is_file())
+    return "local" if total < SHORT_FILM_BYTES else "ray"

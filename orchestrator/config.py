@@ -1,0 +1,187 @@
+"""The job as the user writes it: flags or JOB.toml -> one validated, frozen JobConfig.
+
+Every field's description says what is accepted; it is what an error message quotes.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tasks.messages import AlignSettings, EncodeSettings, SyncSettings
+from vsalign.errors import InputError
+
+JOB_SCHEMA = 1
+
+Codec = Literal["libx264", "libx265", "libsvtav1", "ffv1", "prores_ks"]
+CODECS: tuple[str, ...] = get_args(Codec)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SyncConfig(_Section):
+    """Which clip frame each ref frame gets."""
+
+    mode: Literal["auto", "none", "offset", "map"] = Field("auto", description='"auto", "none", "offset" or "map"')
+    offset: int = Field(0, description="a whole number of clip frames (clip frame = expected frame + offset)")
+    frame_map: str = Field("", description="path of a CSV with columns ref_frame, clip_frame")
+    tr: int = Field(20, ge=0, le=1000, description="a whole number of clip frames from 0 to 1000")
+    force: bool = Field(False, description="true or false")
+
+    @model_validator(mode="after")
+    def _map_is_named(self) -> SyncConfig:
+        if (self.mode == "map") != bool(self.frame_map):
+            raise ValueError('sync.frame_map goes with sync.mode = "map", and only with it')
+        return self
+
+    def settings(self) -> SyncSettings:
+        return SyncSettings(temporal_radius=self.tr)
+
+
+class AlignConfig(_Section):
+    """How the clip's picture gets onto the ref's geometry."""
+
+    warp: bool = Field(True, description="true or false (false: only scaling to ref's size)")
+    precision: int = Field(2, ge=1, le=4, description="1 (fastest) to 4 (most exact)")
+    unmatched: Literal["hold", "ref", "fallback", "black"] = Field("hold", description='"hold", "ref", "fallback" or "black"')
+    fallback: str = Field("", description="path of a film with as many frames as ref")
+
+    @model_validator(mode="after")
+    def _fallback_is_named(self) -> AlignConfig:
+        if self.unmatched == "fallback" and not self.fallback:
+            raise ValueError('align.unmatched = "fallback" needs align.fallback, the path of a film with as many frames as ref')
+        return self
+
+    def settings(self) -> AlignSettings:
+        return AlignSettings(warp=self.warp, precision=self.precision, unmatched=self.unmatched)
+
+
+class EncodeConfig(_Section):
+    """How the aligned pictures are encoded."""
+
+    codec: Codec = Field("libx264", description=", ".join(CODECS))
+    crf: float | None = Field(None, ge=0, le=63, description="a number from 0 to 63 (libx264: 51)")
+    preset: str = Field("", description="a preset of the codec")
+    options: dict[str, str] = Field(default_factory=dict, description="a table of encoder options, values as strings")
+    pixel_format: str = Field("", description="an FFmpeg pixel format that the codec takes")
+    threads: int = Field(2, ge=1, le=64, description="a whole number from 1 to 64 (the bytes depend on it)")
+
+    def settings(self) -> EncodeSettings:
+        return EncodeSettings(
+            codec=self.codec,
+            crf=self.crf,
+            preset=self.preset,
+            options=tuple(sorted(self.options.items())),
+            pixel_format=self.pixel_format,
+            threads=self.threads,
+        )
+
+
+class OutputConfig(_Section):
+    """What else goes into the file, and what may be overwritten."""
+
+    audio: Literal["ref", "clip", "none"] = Field("ref", description='"ref", "clip" or "none"')
+    overwrite: bool = Field(False, description="true or false")
+    clean: bool = Field(False, description="true or false (true: delete segments once the output is verified)")
+
+
+class RunConfig(_Section):
+    """Where and how the work is done; nothing here changes the output's pixels."""
+
+    pool: Literal["ray", "local"] = Field("ray", description='"ray" or "local"')
+    address: str | None = Field(None, description="address of a Ray cluster")
+    workers: int | None = Field(None, ge=1, le=100_000, description="a whole number, 1 or more")
+    cores_per_worker: int = Field(1, ge=1, le=1024, description="a whole number, 1 or more")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description='"auto", "cpu" or "cuda"')
+    chunk_frames: int | None = Field(None, ge=1, le=1_000_000, description="a whole number of ref frames, 1 or more")
+    allow_truncated: bool = Field(False, description="true or false")
+    job: str = Field("", description="path of the job directory")
+    quiet: bool = Field(False, description="true or false")
+
+
+class JobConfig(_Section):
+    """A whole job. ``clip``, ``ref`` and ``out`` are paths; ``#v:1`` after a path picks its second video stream."""
+
+    clip: str = Field(min_length=1, description="path of the film that gets moved")
+    ref: str = Field(min_length=1, description="path of the film it is moved onto")
+    out: str = Field(min_length=1, description="path of the output, .mkv, .mp4 or .mov")
+    sync: SyncConfig = SyncConfig()  # type: ignore[call-arg]
+    align: AlignConfig = AlignConfig()  # type: ignore[call-arg]
+    encode: EncodeConfig = EncodeConfig()  # type: ignore[call-arg]
+    output: OutputConfig = OutputConfig()  # type: ignore[call-arg]
+    run: RunConfig = RunConfig()  # type: ignore[call-arg]
+
+    @property
+    def job_dir(self) -> Path:
+        return Path(self.run.job) if self.run.job else Path(self.out + ".vsalign")
+
+
+def job_config(values: Mapping[str, Any], where: str) -> JobConfig:
+    """Validate ``values``; ``where`` names their origin in messages. Raises InputError with one line for the first fault."""
+    try:
+        return JobConfig.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_one_line(error)}") from None
+
+
+def load_job_file(path: Path) -> dict[str, Any]:
+    """The tables of a JOB.toml, relative paths taken from the file's folder. Raises InputError when it can't be read."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such job file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: not a readable TOML file ({error})") from None
+    for table, key in ((values, "clip"), (values, "ref"), (values, "out"), *_path_fields(values)):
+        if isinstance(table.get(key), str) and table[key]:
+            table[key] = str(path.parent / table[key])
+    return values
+
+
+def _path_fields(values: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+    fields = (("sync", "frame_map"), ("align", "fallback"), ("run", "job"))
+    return [(values[section], key) for section, key in fields if isinstance(values.get(section), dict)]
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with every value of ``over`` put in its place, table by table."""
+    merged = dict(base)
+    for key, value in over.items():
+        inner = merged.get(key)
+        merged[key] = merge(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _one_line(error: ValidationError) -> str:
+    fault = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    section, field = _find(fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {key}; accepted here: {', '.join(section.model_fields)}"
+    if fault["type"] == "missing":
+        return f"{key} is missing; wanted: {field}"
+    if fault["type"] == "value_error":
+        return str(fault["ctx"]["error"])
+    if not field:
+        return f"{key} is {fault['input']!r}; accepted: a table of settings"
+    return f"{key} is {fault['input']!r}; accepted: {field}"
+
+
+def _find(location: tuple[int | str, ...]) -> tuple[type[BaseModel], str]:
+    """The section that a fault lies in, and what the field there accepts ("" for a section or an unknown key)."""
+    section: type[BaseModel] = JobConfig
+    for part in location:
+        field = section.model_fields.get(str(part))
+        if field is None:
+            break
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            section = field.annotation
+            continue
+        return section, field.description or ""
+    return section, ""

@@ -1,0 +1,37 @@
+"""What can stop a whole run.
+
+VsalignError
+├── InputError          exit status 2 (vsalign/errors.py)
+├── PoolError           the workers that were asked for can't be had
+└── InterruptedRun      the user or the scheduler asked to stop; resumable, exit status 130
+"""
+
+from __future__ import annotations
+
+from vsalign.errors import VsalignError
+
+
+class PoolError(VsalignError):
+    """No worker can be had, or none stays alive. The message says what was wanted and what there is."""
+
+
+class InterruptedRun(VsalignError):
+    """A stage ended early because it was told to stop; what is finished is kept."""
+
+    def __init__(self, stage: str, done: int, total: int) -> None:
+        super().__init__(stage, done, total)
+        self.stage, self.done, self.total = stage, done, total
+
+    def __str__(self) -> str:
+        return f"interrupted during {self.stage}: {self.done} of {self.total} done and kept; resume goes on from there"
+
+
+class StageFailed(VsalignError):
+    """A stage that all later ones need could not be finished; what is done is kept, and ``resume`` tries the rest again."""
+
+    def __init__(self, stage: str, unit: str, why: str) -> None:
+        super().__init__(stage, unit, why)
+        self.stage, self.unit, self.why = stage, unit, why
+
+    def __str__(self) -> str:
+        return f"{self.stage} failed at {self.unit}: {self.why}"

@@ -1,0 +1,61 @@
+"""PURE: rough disk and time of a job before it runs; printed by ``plan`` and held against the free disk before ``render``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.config import JobConfig
+from orchestrator.inputs import Inputs
+from vsalign.signature import THUMB_HEIGHT, THUMB_WIDTH
+
+#: Bits per pixel of ordinary film at the codec's default quality; grain may need twice as much.
+BITS_PER_PIXEL = {"libx264": 0.25, "libx265": 0.15, "libsvtav1": 0.12, "ffv1": 6.0, "prores_ks": 4.5}
+DEFAULT_CRF = {"libx264": 16.0, "libx265": 18.0, "libsvtav1": 24.0}
+#: Million output pixels per second of one CPU core, measured on a 2-core server of 2023; expect half to double.
+ALIGN_MPIX_PER_CORE_SECOND = {1: 6.0, 2: 2.5, 3: 0.8, 4: 0.4}
+ENCODE_MPIX_PER_CORE_SECOND = {"libx264": 10.0, "libx265": 2.5, "libsvtav1": 4.0, "ffv1": 25.0, "prores_ks": 20.0}
+SCAN_MPIX_PER_CORE_SECOND = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Bytes on disk while the job runs, and seconds of work by stage over ``num_workers`` workers."""
+
+    segment_bytes: int
+    scan_bytes: int
+    output_bytes: int
+    scan_seconds: float
+    render_seconds: float
+
+    @property
+    def job_dir_bytes(self) -> int:
+        return self.segment_bytes + self.scan_bytes
+
+
+def estimate(inputs: Inputs, config: JobConfig, num_workers: int) -> Estimate:
+    """What ``config`` will need, to within a factor of about two."""
+    codec = config.encode.codec
+    frames = len(inputs.ref.index)
+    mpix = inputs.video.width * inputs.video.height / 1e6
+    segment_bytes = int(frames * mpix * 1e6 * _bits_per_pixel(codec, config.encode.crf) / 8)
+    synced = config.sync.mode == "auto"
+    scan_frames = (len(inputs.clip.index) + frames) if synced else 0
+    scan_mpix = sum(len(p.index) * p.info.width * p.info.height / 1e6 for p in (inputs.clip, inputs.ref)) if synced else 0.0
+    per_frame = mpix / ENCODE_MPIX_PER_CORE_SECOND[codec]
+    if config.align.warp:
+        per_frame += mpix / ALIGN_MPIX_PER_CORE_SECOND[config.align.precision]
+    workers = max(num_workers * config.run.cores_per_worker, 1)
+    return Estimate(
+        segment_bytes=segment_bytes,
+        scan_bytes=scan_frames * THUMB_WIDTH * THUMB_HEIGHT,
+        output_bytes=segment_bytes + (inputs.ref.info.size_bytes // 20 if config.output.audio != "none" else 0),
+        scan_seconds=scan_mpix / SCAN_MPIX_PER_CORE_SECOND / workers,
+        render_seconds=frames * per_frame / workers,
+    )
+
+
+def _bits_per_pixel(codec: str, crf: float | None) -> float:
+    """Six steps of CRF halve or double the size, by x264's own rule of thumb."""
+    if crf is None or codec not in DEFAULT_CRF:
+        return BITS_PER_PIXEL[codec]
+    return BITS_PER_PIXEL[codec] * float(2 ** ((DEFAULT_CRF[codec] - crf) / 6))

@@ -1,0 +1,19 @@
+"""What a job is made of, once everything that can be known before rendering has been looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasks.messages import Probe, VideoFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Probed sources and the format of the output; ``notices`` are lines the user should read."""
+
+    clip: Probe
+    ref: Probe
+    fallback: Probe | None
+    video: VideoFormat
+    pixel_format: str
+    notices: tuple[str, ...] = ()

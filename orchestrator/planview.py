@@ -1,0 +1,76 @@
+"""PURE: a plan as a table for people and as JSON for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from orchestrator.estimate import Estimate
+from orchestrator.inputs import Inputs
+from orchestrator.plan import Chunk, Plan
+from orchestrator.report import timecode
+
+#: Tables longer than this show their ends only; --json has every row.
+MAX_ROWS = 40
+
+
+def plan_table(plan: Plan, inputs: Inputs, need: Estimate, num_workers: int) -> tuple[Table, str]:
+    """The chunks as a table, and one paragraph of estimates."""
+    table = Table("chunk", "ref frames", "from", "reads clip frames", "clip packets", "MB read", title=_title(plan, inputs))
+    shown = plan.chunks if len(plan.chunks) <= MAX_ROWS else (*plan.chunks[: MAX_ROWS // 2], *plan.chunks[-MAX_ROWS // 2 :])
+    for chunk in shown:
+        if shown is not plan.chunks and chunk.index == shown[MAX_ROWS // 2].index:
+            table.add_row("...", f"{len(plan.chunks) - MAX_ROWS} more", "", "", "", "")
+        table.add_row(*_row(chunk, inputs))
+    return table, _estimates(need, num_workers)
+
+
+def plan_json(plan: Plan, inputs: Inputs, need: Estimate, num_workers: int) -> dict[str, Any]:
+    """Every chunk and scan; ranges are [start, stop)."""
+    return {
+        "num_ref_frames": len(inputs.ref.index),
+        "num_clip_frames": len(inputs.clip.index),
+        "workers": num_workers,
+        "chunks": [
+            {
+                "index": chunk.index,
+                "ref_frames": [chunk.ref_frames.start, chunk.ref_frames.stop],
+                "clip_frames": [chunk.clip_frames.start, chunk.clip_frames.stop],
+                "clip_packets": [chunk.clip_packets.start, chunk.clip_packets.stop],
+                "clip_bytes": chunk.clip_bytes,
+            }
+            for chunk in plan.chunks
+        ],
+        "scans": [{"role": scan.role, "frames": [scan.frames.start, scan.frames.stop]} for scan in plan.scans],
+        "estimate": {
+            "job_dir_bytes": need.job_dir_bytes,
+            "output_bytes": need.output_bytes,
+            "scan_seconds": round(need.scan_seconds, 1),
+            "render_seconds": round(need.render_seconds, 1),
+        },
+    }
+
+
+def _title(plan: Plan, inputs: Inputs) -> str:
+    return f"{len(inputs.ref.index)} ref frames, {len(inputs.clip.index)} clip frames, {len(plan.chunks)} chunks"
+
+
+def _row(chunk: Chunk, inputs: Inputs) -> tuple[str, ...]:
+    ref = inputs.ref.index
+    start = float((int(ref.pts[chunk.ref_frames.start]) - int(ref.pts[0])) * ref.time_base)
+    return (
+        f"{chunk.index:05d}",
+        str(chunk.ref_frames),
+        timecode(start),
+        str(chunk.clip_frames),
+        str(chunk.clip_packets),
+        f"{chunk.clip_bytes / 1e6:.2f}",
+    )
+
+
+def _estimates(need: Estimate, num_workers: int) -> str:
+    return (
+        f"about {need.job_dir_bytes / 1e6:.0f} MB in the job directory, {need.output_bytes / 1e6:.0f} MB of output; "
+        f"about {need.scan_seconds:.0f} s to scan and {need.render_seconds:.0f} s to render on {num_workers} workers"
+    )

@@ -1,0 +1,136 @@
+"""Everything that can be found wrong before work begins. Nothing here writes: each fault is an InputError of one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+from tasks.encode import check_output, choose_pixel_format
+from tasks.stitch import check_audio
+
+from orchestrator.config import JobConfig
+from orchestrator.estimate import Estimate
+from orchestrator.inputs import Inputs
+from tasks.messages import MediaInfo, Probe, VideoFormat
+from tasks.probe import parse_source, probe
+from vsalign.errors import InputError
+from vsalign.framemap import FrameMap
+
+
+def look_at_inputs(config: JobConfig, out_may_exist: bool = False) -> Inputs:
+    """Probe the sources and check all settings against them and against the output. Raises InputError."""
+    check_out_path(config, out_may_exist)
+    inputs = look_at_sources(config)
+    settings, video = config.encode.settings(), inputs.video
+    check_output(settings.codec, config.out, video.width, video.height, inputs.pixel_format, settings)
+    if config.output.audio != "none":
+        check_audio((inputs.ref if config.output.audio == "ref" else inputs.clip).info, config.out)
+    return inputs
+
+
+def look_at_sources(config: JobConfig) -> Inputs:
+    """Probe the sources and see what they ask of the output's format. Raises InputError."""
+    clip, ref = _probe(config.clip, config), _probe(config.ref, config)
+    fallback = _probe(config.align.fallback, config) if config.align.unmatched == "fallback" else None
+    if fallback is not None and len(fallback.index) != len(ref.index):
+        raise InputError(
+            f"--fallback {config.align.fallback} has {len(fallback.index)} frames; accepted: as many as ref, {len(ref.index)}"
+        )
+    settings = config.encode.settings()
+    pixel_format, notice = choose_pixel_format(settings.codec, settings.pixel_format or clip.info.pixel_format)
+    notices = (notice, *_notices(clip, ref, config))
+    video = video_format(clip.info, ref.info)
+    return Inputs(clip, ref, fallback, video, pixel_format, tuple(line for line in notices if line))
+
+
+def video_format(clip: MediaInfo, ref: MediaInfo) -> VideoFormat:
+    """The output's format: ref's size, shape of pixels and rate; the clip's colour, since the samples are the clip's."""
+    rate = ref.average_rate.limit_denominator(1001) if ref.average_rate > 0 else Fraction(25)
+    return VideoFormat(ref.width, ref.height, rate, ref.sample_aspect_ratio, clip.colour)
+
+
+def check_out_path(config: JobConfig, out_may_exist: bool) -> None:
+    """OUT lies in a folder we can write, is none of the inputs, and does not exist unless it may."""
+    out = Path(config.out)
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: the folder {out.parent} does not exist; accepted: a path in an existing folder")
+    if out.is_dir():
+        raise InputError(f"{out} is a folder; accepted: the path of a file")
+    for name, given in (("CLIP", config.clip), ("REF", config.ref), ("FALLBACK", config.align.fallback)):
+        if given and _same_file(parse_source(given).path, out):
+            raise InputError(f"{out} is {name} itself; accepted: another file")
+    if not os.access(out.parent, os.W_OK) or _read_only_mount(out.parent):
+        raise InputError(f"{out}: the folder {out.parent} is read-only; accepted: a folder that can be written")
+    if out.exists() and not (config.output.overwrite or out_may_exist):
+        raise InputError(f"{out} exists; --overwrite replaces it")
+
+
+def check_disk(config: JobConfig, need: Estimate) -> None:
+    """The disks of the job directory and of OUT have room for the estimate. Raises InputError."""
+    out_folder, job_folder = Path(config.out).parent, _existing(config.job_dir)
+    needs: dict[int, tuple[Path, int]] = {}
+    for folder, size in ((job_folder, need.job_dir_bytes), (out_folder, need.output_bytes)):
+        device = os.stat(folder).st_dev
+        needs[device] = (folder, needs.get(device, (folder, 0))[1] + size)
+    for folder, size in needs.values():
+        free = shutil.disk_usage(folder).free
+        if free < size:
+            raise InputError(
+                f"the disk of {folder} has {free / 1e9:.1f} GB free and the job needs about {size / 1e9:.1f} GB; "
+                f"free some, or put OUT or --job elsewhere"
+            )
+
+
+def load_frame_map(config: JobConfig, num_ref: int, num_clip: int) -> FrameMap:
+    """The user's own frame map. Raises InputError naming file and line."""
+    path = Path(config.sync.frame_map)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--frame-map {path}: can't be read ({error})") from None
+    try:
+        return FrameMap.from_csv(text, num_ref, num_clip)
+    except InputError as error:
+        raise InputError(f"--frame-map {path}: {error}") from None
+
+
+def _probe(given: str, config: JobConfig) -> Probe:
+    found = probe(parse_source(given), config.run.allow_truncated)
+    if found.info.rotation_degrees:
+        raise InputError(
+            f"{given} is turned by {found.info.rotation_degrees} degrees by its player; accepted: films stored upright "
+            f"(re-encode it turned, or remove the rotation tag)"
+        )
+    return found
+
+
+def _notices(clip: Probe, ref: Probe, config: JobConfig) -> list[str]:
+    lines = []
+    for name, info in (("clip", clip.info), ("ref", ref.info)):
+        if info.truncated:
+            lines.append(f"{name} is truncated: it {info.truncated}; the frames that are there are used")
+        if info.field_order not in {"progressive", "unknown", ""}:
+            lines.append(f"{name} is tagged interlaced ({info.field_order}); its frames are used as they are, fields woven")
+    if config.align.warp is False and (clip.info.width, clip.info.height) != (ref.info.width, ref.info.height):
+        lines.append(f"clip is scaled from {clip.info.width}x{clip.info.height} to {ref.info.width}x{ref.info.height}")
+    return lines
+
+
+def _same_file(one: str, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return os.path.abspath(one) == os.path.abspath(other)
+
+
+def _read_only_mount(folder: Path) -> bool:
+    """root may write anywhere as far as os.access knows; a read-only mount refuses it all the same."""
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY) or not folder.stat().st_mode & 0o222
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.is_dir():
+        folder = folder.parent
+    return folder

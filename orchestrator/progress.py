@@ -1,0 +1,163 @@
+"""What the user sees while a job runs: a live line per stage on a terminal, plain lines elsewhere, nothing when quiet.
+
+Progress goes to stderr, so that stdout stays for results.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from orchestrator.state import AttemptFailed
+from tasks.work import Record, Work
+
+PLAIN_INTERVAL_S = 10.0
+
+
+class StageView(Protocol):
+    """A StageListener that also takes progress of stages without units (stitch, verify)."""
+
+    def unit_done(self, work: Work, record: Record) -> None: ...
+
+    def unit_failed(self, work: Work, failure: AttemptFailed, parked: bool) -> None: ...
+
+    def running(self, frames: int) -> None: ...
+
+
+class Ui:
+    """Opens a view per stage and prints lines between them."""
+
+    def __init__(self, quiet: bool = False, console: Console | None = None) -> None:
+        self._quiet = quiet
+        self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(self, line: str) -> None:
+        if not self._quiet:
+            self._console.print(line, markup=False)
+
+    @contextmanager
+    def stage(self, name: str, total_frames: int, done_frames: int = 0) -> Iterator[StageView]:
+        """A view of a stage over ``total_frames`` frames, of which ``done_frames`` are reused from an earlier run."""
+        if self._quiet:
+            yield _Counter(name, total_frames, done_frames)
+        elif self._console.is_terminal:
+            with _live(self._console) as progress:
+                yield _LiveView(progress, name, total_frames, done_frames)
+        else:
+            view = _PlainView(self._console, name, total_frames, done_frames)
+            yield view
+            view.close()
+
+
+class _Counter:
+    """Counts frames and failures of a stage; shows nothing."""
+
+    def __init__(self, name: str, total_frames: int, done_frames: int) -> None:
+        self.name, self.total_frames, self.reused_frames = name, total_frames, done_frames
+        self.finished_frames, self.running_frames, self.failures = done_frames, 0, 0
+        self.started = time.monotonic()
+
+    def unit_done(self, work: Work, record: Record) -> None:
+        self.finished_frames += work.num_frames
+        self.refresh()
+
+    def unit_failed(self, work: Work, failure: AttemptFailed, parked: bool) -> None:
+        self.failures += 1
+        self.say(f"{work.name}: attempt {failure.attempt} failed ({failure.message}){'; given up' if parked else ''}")
+        self.refresh()
+
+    def running(self, frames: int) -> None:
+        self.running_frames = frames
+        self.refresh()
+
+    @property
+    def frames(self) -> int:
+        return min(self.finished_frames + self.running_frames, self.total_frames)
+
+    @property
+    def frames_per_second(self) -> float:
+        return (self.frames - self.reused_frames) / max(time.monotonic() - self.started, 1e-3)
+
+    def say(self, line: str) -> None:
+        """Show a line that must be read."""
+
+    def refresh(self) -> None:
+        """Show the present state."""
+
+
+class _PlainView(_Counter):
+    """A line now and then, and one at the end."""
+
+    def __init__(self, console: Console, name: str, total_frames: int, done_frames: int) -> None:
+        super().__init__(name, total_frames, done_frames)
+        self._console, self._last = console, self.started
+
+    def say(self, line: str) -> None:
+        self._console.print(f"{self.name}: {line}", markup=False)
+
+    def refresh(self) -> None:
+        if time.monotonic() - self._last >= PLAIN_INTERVAL_S:
+            self._print()
+
+    def close(self) -> None:
+        self._print()
+
+    def _print(self) -> None:
+        self._last = time.monotonic()
+        left = (self.total_frames - self.frames) / max(self.frames_per_second, 1e-6)
+        share = 100 * self.frames // max(self.total_frames, 1)
+        eta = f", ETA {_clock(left)}" if self.frames_per_second > 0 and self.frames < self.total_frames else ""
+        failed = f", {self.failures} failed attempts" if self.failures else ""
+        rate = f"{self.frames_per_second:.1f} frames/s"
+        self._console.print(
+            f"{self.name}: {self.frames}/{self.total_frames} frames ({share} %), {rate}{eta}{failed}", markup=False
+        )
+
+
+class _LiveView(_Counter):
+    """One bar that moves."""
+
+    def __init__(self, progress: Progress, name: str, total_frames: int, done_frames: int) -> None:
+        super().__init__(name, total_frames, done_frames)
+        self._progress = progress
+        self._task = progress.add_task(name, total=total_frames, completed=done_frames, rate=0.0, failures=0)
+
+    def say(self, line: str) -> None:
+        self._progress.console.print(f"{self.name}: {line}", markup=False)
+
+    def refresh(self) -> None:
+        self._progress.update(self._task, completed=self.frames, rate=self.frames_per_second, failures=self.failures)
+
+
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        failures = task.fields["failures"]
+        text = Text(f"{task.fields['rate']:.1f} frames/s")
+        return text.append(f"  {failures} failed", style="red") if failures else text
+
+
+def _live(console: Console) -> Progress:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:8}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+    )
+    return Progress(*columns, _RateColumn(), TimeRemainingColumn(), console=console)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def stderr_line(line: str) -> None:
+    """One line for the user, whatever the verbosity: errors."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,31 @@
+"""Check a published output against the job that made it, any time later."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tasks.stitch import verify
+
+from orchestrator.jobdir import saved_config
+from tasks.commit import file_sha256
+from tasks.sources import read_probe
+from tasks.store import open_store
+from vsalign.errors import InputError
+
+
+def check_output_file(out: Path, job_dir: Path) -> list[str]:
+    """What differs from the plan, one line each; empty when all is well. Raises InputError without output or job."""
+    if not out.is_file():
+        raise InputError(f"{out}: no such file")
+    config = saved_config(job_dir)
+    store = open_store(str(job_dir))
+    final = store.read("final.json")
+    if final is None:
+        raise InputError(f"{job_dir} has not published an output yet")
+    problems = []
+    if json.loads(final)["sha256"] != file_sha256(out):
+        problems.append("its bytes are not those that were published")
+    ref = read_probe(store, "ref")
+    audio = config.output.audio == "ref" and any(stream.kind == "audio" for stream in ref.info.streams)
+    return problems + list(verify(str(out), ref.index.pts, ref.index.time_base, audio).problems)

@@ -1,0 +1,149 @@
+"""PURE: plan + settings (+ frame map) -> units of work, each with all that its fingerprint depends on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.config import JobConfig
+from orchestrator.inputs import Inputs
+from orchestrator.plan import Chunk, Plan, Scan
+from tasks.commit import library_versions
+from tasks.messages import MediaInfo
+from tasks.work import RENDER_ABI, SCAN_ABI, SOLVE_ABI, Record, RenderWork, ScanWork, SolveWork
+from tasks.work import Inputs as WorkInputs
+from vsalign.framemap import FrameMap
+from vsalign.signature import THUMB_HEIGHT, THUMB_WIDTH
+
+
+def scan_works(plan: Plan, inputs: Inputs, job_dir: str) -> list[ScanWork]:
+    """One unit per scan of clip and ref."""
+    infos = {"clip": inputs.clip.info, "ref": inputs.ref.info}
+    return [_scan_work(scan, infos[scan.role], job_dir) for scan in plan.scans]
+
+
+def solve_work(plan: Plan, inputs: Inputs, config: JobConfig, scans: Mapping[str, Record], job_dir: str) -> SolveWork:
+    """The one unit that turns all ``scans`` (records by unit name) into the frame map."""
+    settings = config.sync.settings()
+    return SolveWork(
+        name="solve",
+        job_dir=job_dir,
+        inputs={
+            "abi": str(SOLVE_ABI),
+            "thumb": f"{THUMB_WIDTH}x{THUMB_HEIGHT}",
+            "clip": _identity(inputs.clip.info),
+            "ref": _identity(inputs.ref.info),
+            "sync.tr": str(settings.temporal_radius),
+            **_versions("numpy"),
+        },
+        num_frames=len(inputs.ref.index),
+        clip_blobs=tuple(scans[_scan_name(scan)].blob for scan in plan.scans if scan.role == "clip"),
+        ref_blobs=tuple(scans[_scan_name(scan)].blob for scan in plan.scans if scan.role == "ref"),
+        settings=settings,
+    )
+
+
+def render_works(plan: Plan, inputs: Inputs, config: JobConfig, frame_map: FrameMap, job_dir: str) -> list[RenderWork]:
+    """One unit per chunk, with the clip frames that ``frame_map`` gives it."""
+    aligned_to, clip_frames = shown(frame_map, config.align.unmatched)
+    common = _render_inputs(inputs, config)
+    return [_render_work(chunk, inputs, config, aligned_to, clip_frames, common, job_dir) for chunk in plan.chunks]
+
+
+def shown(frame_map: FrameMap, unmatched: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Per ref frame (N,): the ref frame whose geometry counts and the clip frame shown, -1 for the substitute.
+
+    Under "hold" an unmatched frame repeats, pixel for pixel, what its nearest matched neighbour shows.
+    """
+    own = np.arange(len(frame_map), dtype=np.int64)
+    nearest = frame_map.nearest_matched()
+    if unmatched != "hold" or not frame_map.matched.any():
+        return own, frame_map.clip_frame
+    return nearest, frame_map.clip_frame[nearest]
+
+
+def _scan_work(scan: Scan, info: MediaInfo, job_dir: str) -> ScanWork:
+    return ScanWork(
+        name=_scan_name(scan),
+        job_dir=job_dir,
+        inputs={
+            "abi": str(SCAN_ABI),
+            "source": _identity(info),
+            "frames": str(scan.frames),
+            "thumb": f"{THUMB_WIDTH}x{THUMB_HEIGHT}",
+            **_versions("av"),
+        },
+        num_frames=len(scan.frames),
+        role=scan.role,
+        frames=scan.frames,
+    )
+
+
+def _render_work(
+    chunk: Chunk,
+    inputs: Inputs,
+    config: JobConfig,
+    aligned_to: npt.NDArray[np.int64],
+    clip_frames: npt.NDArray[np.int64],
+    common: WorkInputs,
+    job_dir: str,
+) -> RenderWork:
+    rows = slice(chunk.ref_frames.start, chunk.ref_frames.stop)
+    here = (aligned_to[rows], clip_frames[rows])
+    return RenderWork(
+        name=f"render-{chunk.index:05d}",
+        job_dir=job_dir,
+        inputs={**common, "frames": str(chunk.ref_frames), "frame map": _digest(*here)},
+        num_frames=len(chunk.ref_frames),
+        ref_frames=chunk.ref_frames,
+        aligned_to=tuple(here[0].tolist()),
+        clip_frames=tuple(here[1].tolist()),
+        align=config.align.settings(),
+        encode=config.encode.settings(),
+        video=inputs.video,
+        pixel_format=inputs.pixel_format,
+        device=config.run.device,
+    )
+
+
+def _render_inputs(inputs: Inputs, config: JobConfig) -> WorkInputs:
+    """What all chunks share. Keys read like the job file's, for they are shown when a chunk is stale."""
+    align = {f"align.{key}": str(value) for key, value in asdict(config.align.settings()).items()}
+    encode = {f"encode.{key}": str(value) for key, value in asdict(config.encode.settings()).items()}
+    video = {f"output {key}": str(value) for key, value in asdict(inputs.video).items()}
+    fallback = {"fallback": _identity(inputs.fallback.info)} if inputs.fallback else {}
+    return {
+        "abi": str(RENDER_ABI),
+        "clip": _identity(inputs.clip.info),
+        "ref": _identity(inputs.ref.info),
+        "pixel format": inputs.pixel_format,
+        **fallback,
+        **align,
+        **encode,
+        **video,
+        **_versions("av", "numpy", "torch"),
+    }
+
+
+def _scan_name(scan: Scan) -> str:
+    return f"scan-{scan.role}-{scan.index:05d}"
+
+
+def _identity(info: MediaInfo) -> str:
+    return f"{info.identity}#v:{info.source.video_stream}"
+
+
+def _versions(*names: str) -> WorkInputs:
+    versions = library_versions()
+    return {f"{name} version": versions[name] for name in names}
+
+
+def _digest(*arrays: npt.NDArray[np.int64]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
+    return digest.hexdigest()[:16]

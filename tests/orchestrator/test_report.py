@@ -1,0 +1,55 @@
+"""The report's numbers, from maps whose answer is known."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from orchestrator.report import Report, StageReport, format_report, least_certain, summarise_matches, timecode
+from tests.factories import frame_index
+from vsalign.framemap import FrameMap
+
+
+def test_matches_are_counted_by_confidence_and_offset():
+    frame_map = FrameMap.of_clip_frames(np.arange(100) - 2, 100)
+    frame_map = replace(frame_map, confidence=np.where(frame_map.matched, np.linspace(0, 1, 100, dtype=np.float32), 0))
+    matches = summarise_matches(frame_map, frame_index(100))
+    assert (matches.frames, matches.matched, matches.unmatched, matches.common_offset_frames) == (100, 98, 2, -2)
+    assert sum(matches.by_confidence) == 98 and matches.by_confidence[3] == 25
+
+
+def test_the_least_certain_stretches_come_worst_first_with_their_times_from_the_first_frame():
+    index = frame_index(2400, first_pts=900000)
+    confidence = np.ones(2400, np.float32)
+    confidence[240:264], confidence[1200:1210] = 0.4, 0.1
+    worst, other = least_certain(confidence, index.pts, index.time_base)
+    assert (worst.start_frame, worst.stop_frame, worst.start_seconds) == (1200, 1210, 50.0)
+    assert (other.start_frame, other.stop_frame, other.start_seconds) == (240, 264, 10.0)
+
+
+def test_uncertain_frames_close_together_are_one_stretch_and_ten_are_listed():
+    index = frame_index(3000)
+    confidence = np.ones(3000, np.float32)
+    confidence[100:120:4] = 0.0
+    assert len(least_certain(confidence, index.pts, index.time_base)) == 1
+    confidence[::100] = 0.0
+    assert len(least_certain(confidence, index.pts, index.time_base)) == 10
+
+
+def test_a_report_reads_as_text():
+    matches = summarise_matches(FrameMap.identity(100, 90), frame_index(100))
+    sync = {"score": 0.91, "needed_score": 0.2, "offset_seconds": -0.083, "rate_ratio": 1.0}
+    report = Report("out.mkv", "clip.mkv", "ref.mkv", True, 3, 100, (StageReport("render", 100, 5.0, 3, 1, 2),), matches, sync)
+    text = format_report(report.to_json())
+    unmatched = "10 without counterpart (0 at the start, 10 at the end)"
+    for part in ("100 frames in 3 chunks", "20.0 frames/s; 2 units done, 1 reused, 2 retries", unmatched, "- 0.083 s"):
+        assert part in text
+
+
+def test_a_report_of_failed_chunks_names_them():
+    matches = summarise_matches(FrameMap.identity(10, 10), frame_index(10))
+    report = Report("o.mkv", "c", "r", False, 3, 10, (), matches, parked={"render-00001 (ref frames [3, 6))": "ValueError: x"})
+    assert "render-00001 (ref frames [3, 6)): ValueError: x" in format_report(report.to_json())
+
+
+def test_timecodes():
+    assert timecode(3661.0405) == "01:01:01.040" and timecode(59.9999) == "00:01:00.000"
