@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
-from tasks.stitch import AudioCopy, SegmentPlan, stitch
 
 from orchestrator import demofilm
 from orchestrator.config import job_config
@@ -26,6 +25,7 @@ from tasks.decode import FrameReader
 from tasks.encode import SegmentWriter
 from tasks.messages import EncodeSettings, Probe, VideoFormat
 from tasks.probe import parse_source, probe
+from tasks.stitch import AudioCopy, SegmentPlan, stitch
 from vsalign.framemap import FrameMap
 from vsalign.frames import FrameRange
 from vsalign.picture import ColourTags, Picture, SampleFormat, luma

@@ -11,7 +11,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from tasks.stitch import AudioCopy, SegmentPlan, stitch, verify
 
 from orchestrator.config import JobConfig
 from orchestrator.errors import InterruptedRun, StageFailed
@@ -22,6 +21,7 @@ from orchestrator.report import StageReport
 from orchestrator.stopping import StopRequest
 from tasks.commit import file_sha256
 from tasks.messages import Probe
+from tasks.stitch import AudioCopy, SegmentPlan, stitch, verify
 from tasks.store import publish_file
 from tasks.work import Record, RenderWork
 from vsalign.framemap import FrameMap

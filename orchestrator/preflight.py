@@ -7,14 +7,13 @@ import shutil
 from fractions import Fraction
 from pathlib import Path
 
-from tasks.encode import check_output, choose_pixel_format
-from tasks.stitch import check_audio
-
 from orchestrator.config import JobConfig
 from orchestrator.estimate import Estimate
 from orchestrator.inputs import Inputs
+from tasks.encode import check_output, choose_pixel_format
 from tasks.messages import MediaInfo, Probe, VideoFormat
 from tasks.probe import parse_source, probe
+from tasks.stitch import check_audio
 from vsalign.errors import InputError
 from vsalign.framemap import FrameMap
 

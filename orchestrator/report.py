@@ -15,7 +15,7 @@ from vsalign.framemap import FrameMap, Source
 
 UNCERTAIN_BELOW = 0.5
 #: Uncertain frames closer together than this many frames belong to one stretch.
-STRETCH_GAP_FRAMES = 12
+STRETCH_GAP_FRAMES = 5
 NUM_STRETCHES = 10
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tasks.stitch import verify
-
 from orchestrator.jobdir import saved_config
 from tasks.commit import file_sha256
 from tasks.sources import read_probe
+from tasks.stitch import verify
 from tasks.store import open_store
 from vsalign.errors import InputError
 

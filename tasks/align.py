@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from vsalign.planes import warp_picture
-from vsalign.spatial import estimate_warp
 
 from tasks.messages import AlignSettings, VideoFormat
 from vsalign.picture import Picture, luma
+from vsalign.planes import warp_picture
+from vsalign.spatial import estimate_warp
 
 
 def align_pair(

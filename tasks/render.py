@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from vsalign.planes import warp_picture
-
 from tasks.align import align_pair
 from tasks.decode import FrameReader
 from tasks.encode import SegmentWriter, inspect_segment
@@ -22,6 +20,7 @@ from tasks.sources import read_probe
 from tasks.store import JobStore
 from tasks.work import RenderWork
 from vsalign.picture import Picture, black_picture
+from vsalign.planes import warp_picture
 
 QUEUE_FRAMES = 3
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from vsalign.sync import MIN_SCORE, SyncResult, solve
 
 from tasks.sources import read_probe
 from tasks.store import JobStore
 from tasks.work import SolveWork
 from vsalign.signature import THUMB_HEIGHT, THUMB_WIDTH
+from vsalign.sync import MIN_SCORE, SyncResult, solve
 
 
 def solve_film(work: SolveWork, store: JobStore, folder: Path) -> tuple[Path, dict[str, float | int | str]]:

@@ -1,0 +1,263 @@
+"""Pictures -> one encoded segment per chunk, whose bytes repeat and whose headers agree with those of its neighbours."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from fractions import Fraction
+from functools import lru_cache
+from types import TracebackType
+
+import av
+import numpy as np
+from av.codec.context import Flags, ThreadType
+from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+
+from tasks.codecs import check_size, codec_rules, container_of, encoder_options
+from tasks.errors import SegmentMismatch, StitchError
+from tasks.formats import nearest_format, planar_format
+from tasks.messages import EncodeSettings, Segment, VideoFormat
+from tasks.pixelshape import ROOM, SHAPELESS_CODECS, write_pixel_shape
+from tasks.probe import captured_log
+from tasks.wholeness import missing_bytes
+from vsalign.errors import InputError
+from vsalign.picture import RANGE_FULL, RANGE_LIMITED, ColourTags, Picture
+
+_CHROMA_LOCATIONS = ("unspecified", "left", "center", "topleft", "top", "bottomleft", "bottom")
+_MATRIX_RGB, _MATRIX_BT709 = 0, 1
+#: How libx264, libx265 and libsvtav1 say that they skipped a key of their params.
+_REFUSALS = ("Error parsing option", "Unknown option", "Invalid value for")
+#: Matroska keeps time in milliseconds: frames of a faster segment would share one.
+_FASTEST = Fraction(500)
+_EXACT = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+_EXACT |= Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+
+
+def choose_pixel_format(codec: str, wanted: str) -> tuple[str, str]:
+    """The pixel format the codec gets for pictures of format ``wanted``, and "" or one line saying what is converted.
+
+    Lossless where the codec can, else the least loss. Raises InputError for an unknown codec or pixel format.
+    """
+    return nearest_format(_accepted_formats(codec), wanted)
+
+
+@lru_cache(maxsize=16)
+def _accepted_formats(codec: str) -> tuple[str, ...]:
+    rules = codec_rules(codec)
+    return tuple(f.name for f in _encoder(rules.name).video_formats or ())
+
+
+def _encoder(codec: str) -> av.codec.Codec:
+    try:
+        return av.codec.Codec(codec, "w")
+    except ValueError:
+        raise InputError(f"codec {codec!r} is not built into this FFmpeg") from None
+
+
+def check_output(codec: str, out_path: str, width: int, height: int, pixel_format: str, settings: EncodeSettings) -> None:
+    """Raise InputError (one line) where the output cannot be made as asked; opens the encoder, writes nothing."""
+    container = container_of(out_path)
+    rules = codec_rules(codec)
+    if codec not in _container_codecs(container):
+        raise InputError(f"{out_path}: {container} cannot hold {rules.name}; .mkv can")
+    if pixel_format not in _accepted_formats(codec):
+        best, _ = choose_pixel_format(codec, pixel_format)
+        raise InputError(f"{codec} cannot hold pixel format {pixel_format!r}; the nearest it can is {best}")
+    layout = planar_format(pixel_format)
+    check_size(codec, width, height, (layout.log2_chroma_w, layout.log2_chroma_h))
+    video = VideoFormat(width, height, Fraction(25), Fraction(1), ColourTags())
+    scratch = av.open(io.BytesIO(), "w", format=container)
+    try:
+        _add_encoder(scratch, video, settings, pixel_format)
+        scratch.start_encoding()  # some muxers list a codec and refuse it only now
+    except av.FFmpegError as error:
+        raise InputError(f"{out_path}: {container} cannot hold {codec} ({error.strerror}); .mkv can") from None
+    finally:
+        with suppress(av.FFmpegError):
+            scratch.close()
+
+
+@lru_cache(maxsize=4)
+def _container_codecs(container: str) -> frozenset[str]:
+    with av.open(io.BytesIO(), "w", format=container) as scratch:
+        return frozenset(scratch.supported_codecs)
+
+
+def _add_encoder(container: OutputContainer, video: VideoFormat, settings: EncodeSettings, pixel_format: str) -> VideoStream:
+    """An opened encoder as the container's only stream; InputError when it refuses its options."""
+    options = encoder_options(settings)
+    _encoder(settings.codec)
+    stream = container.add_stream(settings.codec, rate=min(video.rate, _FASTEST), options=options | _extra_options(video))
+    assert isinstance(stream, VideoStream)
+    _configure(stream.codec_context, video, settings, pixel_format)
+    os.environ.setdefault("SVT_LOG", "1")  # keeps SVT-AV1's banner off the terminal
+    with captured_log(av.logging.WARNING) as log:
+        try:
+            stream.codec_context.open()
+        except (av.FFmpegError, ValueError) as error:
+            listed = ", ".join(f"{k}={v}" for k, v in settings.options) or "these settings"
+            raise InputError(f"{settings.codec} cannot be opened with {listed}: {_last_line(log) or error}") from None
+    if unused := [name for name in options if name in stream.codec_context.options]:
+        raise InputError(f"{settings.codec} has no encoder option {unused[0]!r}")
+    # an unknown key inside x264-params and its like is said by a log line, not by an error
+    if complaints := [line for line in log if any(sign in line[2] for sign in _REFUSALS)]:
+        raise InputError(f"{settings.codec}: {_last_line(complaints)}")
+    return stream
+
+
+def _configure(context: VideoCodecContext, video: VideoFormat, settings: EncodeSettings, pixel_format: str) -> None:
+    colour = output_colour(video.colour, pixel_format)
+    context.width, context.height, context.pix_fmt = video.width, video.height, pixel_format
+    context.sample_aspect_ratio = video.sample_aspect_ratio
+    context.time_base = 1 / min(video.rate, _FASTEST)
+    context.thread_count = max(1, settings.threads)
+    # PyAV's default, slice threads, would make libx264 cut its pictures into slices
+    context.thread_type = ThreadType.FRAME if codec_rules(settings.codec).frame_threads else ThreadType.SLICE
+    context.flags |= Flags.bitexact | Flags.closed_gop
+    context.color_primaries, context.color_trc, context.colorspace = colour.primaries, colour.transfer, colour.matrix
+    context.color_range = colour.range
+
+
+def output_colour(colour: ColourTags, pixel_format: str) -> ColourTags:
+    """The tags that are true of samples in ``pixel_format``: YUV made of RGB is BT.709 limited, RGB has no YUV matrix."""
+    if planar_format(pixel_format).family == "rgb":
+        return replace(colour, matrix=_MATRIX_RGB, range=RANGE_FULL, chroma_location=0)
+    if colour.matrix == _MATRIX_RGB:
+        return replace(colour, matrix=_MATRIX_BT709, range=RANGE_LIMITED)
+    return colour
+
+
+def _extra_options(video: VideoFormat) -> dict[str, str]:
+    location = video.colour.chroma_location
+    known = 0 < location < len(_CHROMA_LOCATIONS)
+    return {"chroma_sample_location": _CHROMA_LOCATIONS[location]} if known else {}
+
+
+def _last_line(log: Sequence[tuple[int, str, str]]) -> str:
+    return " ".join(log[-1][2].split()) if log else ""
+
+
+class SegmentWriter:
+    """Encodes one chunk's pictures into a Matroska file: first packet a key frame, every GOP closed, PTS = local frame number
+    at the nominal rate (true times come in at stitch).
+
+    ``close`` finishes the file and returns what is found in it; leaving a ``with`` block by an error drops the encoder and
+    leaves an unusable file. Raises InputError when the encoder refuses its settings.
+    """
+
+    def __init__(self, path: str, video: VideoFormat, settings: EncodeSettings, pixel_format: str) -> None:
+        self._path, self._video, self._pixel_format = path, video, pixel_format
+        self._layout = planar_format(pixel_format)
+        self._reformatter = VideoReformatter()
+        self._written = 0
+        self._container = av.open(path, "w", format="matroska", container_options={"fflags": "+bitexact"})
+        try:
+            self._stream = _add_encoder(self._container, video, settings, pixel_format)
+            self._shape_is_written_last = needs_pixel_shape(self._stream, video.sample_aspect_ratio)
+            if self._shape_is_written_last:
+                self._stream.metadata["title"] = ROOM
+        except BaseException:
+            self._container.close()
+            raise
+
+    def __enter__(self) -> SegmentWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with suppress(av.FFmpegError) if error else nullcontext():
+            self._container.close()
+
+    def write(self, picture: Picture) -> None:
+        """Encode the next picture, converted to the segment's pixel format if need be; ValueError when its size differs."""
+        if (picture.width, picture.height) != (self._video.width, self._video.height):
+            size, wanted = f"{picture.width}x{picture.height}", f"{self._video.width}x{self._video.height}"
+            raise ValueError(f"picture {self._written} is {size}, the segment's are {wanted}")
+        frame = self._converted(picture)
+        frame.pts, frame.time_base = self._written, self._stream.codec_context.time_base
+        frame.pict_type = 0
+        self._container.mux(self._stream.encode(frame))
+        self._written += 1
+
+    def close(self) -> Segment:
+        """Finish the file and count it again from disk; raises SegmentMismatch when frames are missing."""
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+        if self._shape_is_written_last:
+            write_pixel_shape(self._path, self._video.width, self._video.height, self._video.sample_aspect_ratio)
+        segment = inspect_segment(self._path)
+        if segment.num_frames != self._written:
+            raise SegmentMismatch(self._path, "number of frames", self._written, segment.num_frames)
+        return segment
+
+    def _converted(self, picture: Picture) -> av.VideoFrame:
+        frame = _frame_of(picture)
+        colour = output_colour(self._video.colour, self._pixel_format)
+        if picture.format.name != self._pixel_format:
+            rgb_to_yuv = picture.format.family == "rgb" and self._layout.family != "rgb"
+            frame = self._reformatter.reformat(
+                frame,
+                format=self._pixel_format,
+                interpolation=_EXACT,
+                dst_colorspace=_SWS_MATRIX.get(colour.matrix) if rgb_to_yuv else None,
+                dst_color_range=ColorRange.MPEG if rgb_to_yuv else None,
+                threads=1,
+            )
+        frame.colorspace, frame.color_range = colour.matrix, colour.range
+        frame.color_primaries, frame.color_trc = colour.primaries, colour.transfer
+        return frame
+
+
+#: AVColorSpace -> swscale's own numbers.
+_SWS_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+
+
+def _frame_of(picture: Picture) -> av.VideoFrame:
+    frame = av.VideoFrame(picture.width, picture.height, picture.format.name)
+    for plane, samples in zip(frame.planes, picture.planes, strict=True):
+        rows = np.frombuffer(plane, dtype=samples.dtype).reshape(plane.height, plane.line_size // samples.dtype.itemsize)
+        rows[:, : plane.width] = samples
+    frame.colorspace, frame.color_range = picture.colour.matrix, picture.colour.range
+    return frame
+
+
+def inspect_segment(path: str) -> Segment:
+    """Re-open a segment and count it by demuxing; StitchError: unreadable, SegmentMismatch: it starts without a key frame."""
+    try:
+        with av.open(path, "r") as container:
+            if not container.streams.video:
+                raise StitchError(f"{path}: segment has no video stream")
+            stream = container.streams.video[0]
+            header = header_hash(stream)
+            keys = [packet.is_keyframe for packet in container.demux(stream) if packet.size]
+    except (av.FFmpegError, OSError) as error:
+        raise StitchError(f"{path}: segment cannot be read ({error})") from error
+    if missing_bytes(path, "matroska"):
+        raise StitchError(f"{path}: segment is cut off")
+    if not keys or not keys[0]:
+        raise SegmentMismatch(path, "first packet", "a key frame", "no packet" if not keys else "another kind of frame")
+    return Segment(path, len(keys), os.path.getsize(path), _sha256_of(path), header)
+
+
+def needs_pixel_shape(stream: VideoStream, sample_aspect_ratio: Fraction) -> bool:
+    """True where only the container can say that pixels are not square, and FFmpeg's muxers would not be told."""
+    return sample_aspect_ratio != 1 and stream.codec_context.codec.canonical_name in SHAPELESS_CODECS
+
+
+def header_hash(stream: VideoStream) -> str:
+    """sha256 (hex) of the codec's header and of what it is read with: equal in all segments that may be joined."""
+    context = stream.codec_context
+    digest = hashlib.sha256(f"{context.codec.canonical_name} {context.width}x{context.height} {context.pix_fmt};".encode())
+    digest.update(context.extradata or b"")
+    return digest.hexdigest()
+
+
+def _sha256_of(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,114 @@
+"""What stitch decides before and checks after it touches files: the plan, the times, the labels. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.errors import StitchError
+from tasks.timing import rounded_pts
+from vsalign.frames import FrameRange
+
+_MATROSKA_TICK = Fraction(1, 1000)
+#: QuickTime has its own short list of languages, each under one code only.
+_MOV_LANGUAGES = {"fre": "fra", "deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "swe": "sve"}
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPlan:
+    """A segment file and the ref frames it holds."""
+
+    path: str
+    ref_frames: FrameRange
+
+
+@dataclass(frozen=True, slots=True)
+class AudioCopy:
+    """All audio streams of ``source_path``, moved later by ``shift_seconds`` (0 for ref's own audio)."""
+
+    source_path: str
+    shift_seconds: Fraction = Fraction(0)
+
+
+@dataclass(frozen=True, slots=True)
+class StitchResult:
+    """What was written, counted while writing."""
+
+    path: str
+    num_frames: int
+    num_audio_packets: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """What a finished film holds by demuxing; ``problems`` are one line each, empty when all is as planned."""
+
+    path: str
+    num_frames: int
+    num_audio_streams: int
+    problems: tuple[str, ...]
+
+
+def check_plan(segments: Sequence[SegmentPlan], pts: npt.NDArray[np.int64]) -> None:
+    """Raise StitchError unless the segments cover all frames once, in order."""
+    expected = 0
+    for segment in segments:
+        if segment.ref_frames.start != expected:
+            raise StitchError(f"{segment.path}: segment begins at frame {segment.ref_frames.start}, expected {expected}")
+        expected = segment.ref_frames.stop
+    if expected != len(pts) or not expected:
+        raise StitchError(f"segments cover {expected} frames, the film has {len(pts)}")
+
+
+def check_times(pts: npt.NDArray[np.int64], time_base: Fraction, container: str) -> None:
+    """Raise StitchError where two frames would share a time in the container (FFmpeg's muxer name)."""
+    rounded = rounded_pts(pts, time_base, _MATROSKA_TICK) if container == "matroska" else pts
+    if (same := np.flatnonzero(np.diff(rounded) <= 0)).size:
+        why = (
+            "are less than a millisecond apart, which Matroska cannot hold; .mp4 can"
+            if container == "matroska"
+            else "do not rise"
+        )
+        raise StitchError(f"the times of frames {same[0]} and {same[0] + 1} {why}")
+
+
+def head_start(pts: npt.NDArray[np.int64]) -> int:
+    """Ticks by which a film that starts before zero is moved so that it starts at zero; else 0."""
+    return max(0, -int(pts[0]))
+
+
+def is_constant_rate(pts: npt.NDArray[np.int64]) -> bool:
+    """Evenly spaced up to the rounding of a coarse time base."""
+    return bool(np.all(np.abs(pts - np.linspace(pts[0], pts[-1], len(pts))) <= 1.0))
+
+
+def stream_labels(metadata: Mapping[str, str], container: str) -> dict[str, str]:
+    """The metadata of an audio stream that goes into the output, in the container's own terms."""
+    labels = {key: value for key, value in metadata.items() if key in ("language", "title")}
+    if container == "mov" and labels.get("language") in _MOV_LANGUAGES:
+        labels["language"] = _MOV_LANGUAGES[labels["language"]]
+    return labels
+
+
+def picture_problems(rows: Sequence[tuple[int | None, int | None, bool]], expected: npt.NDArray[np.int64]) -> Iterator[str]:
+    """One line for each way in which demuxed (pts, dts, is key) rows differ from ``expected`` PTS, in ticks of the file."""
+    if len(rows) != len(expected):
+        yield f"{len(rows)} frames, {len(expected)} were planned"
+        return
+    if not rows[0][2]:
+        yield "the first packet is not a key frame"
+    decode_times = np.array([dts for _, dts, _ in rows if dts is not None], dtype=np.int64)
+    if (back := np.flatnonzero(np.diff(decode_times) <= 0)).size:
+        yield f"decode times do not rise at packet {back[0] + 1} ({back.size} places)"
+    if missing := sum(pts is None for pts, _, _ in rows):
+        yield f"{missing} packets have no presentation time"
+        return
+    found = np.sort(np.array([pts for pts, _, _ in rows], dtype=np.int64))
+    if (wrong := np.flatnonzero(found != expected)).size:
+        at = wrong[0]
+        yield f"frame {at} is shown at tick {found[at]}, planned was {expected[at]} ({wrong.size} frames differ)"
