@@ -31,7 +31,7 @@ class SyncConfig(_Section):
     mode: Literal["auto", "none", "offset", "map"] = Field("auto", description='"auto", "none", "offset" or "map"')
     offset: int = Field(0, description="a whole number of clip frames (clip frame = expected frame + offset)")
     frame_map: str = Field("", description="path of a CSV with columns ref_frame, clip_frame")
-    tr: int = Field(20, ge=0, le=1000, description="a whole number of clip frames from 0 to 1000")
+    tr: int = Field(20, ge=1, le=1000, description="a whole number of clip frames from 1 to 1000")
     force: bool = Field(False, description="true or false")
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from orchestrator.config import JobConfig
 from orchestrator.inputs import Inputs
-from vsalign.signature import THUMB_HEIGHT, THUMB_WIDTH
+from vsalign.thumb import THUMB_HEIGHT, THUMB_WIDTH
 
 #: Bits per pixel of ordinary film at the codec's default quality; grain may need twice as much.
 BITS_PER_PIXEL = {"libx264": 0.25, "libx265": 0.15, "libsvtav1": 0.12, "ffv1": 6.0, "prores_ks": 4.5}

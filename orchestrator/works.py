@@ -17,7 +17,7 @@ from tasks.messages import MediaInfo
 from tasks.work import RENDER_ABI, SCAN_ABI, SOLVE_ABI, Record, RenderWork, ScanWork, SolveWork
 from tasks.work import Inputs as WorkInputs
 from vsalign.framemap import FrameMap
-from vsalign.signature import THUMB_HEIGHT, THUMB_WIDTH
+from vsalign.thumb import THUMB_HEIGHT, THUMB_WIDTH
 
 
 def scan_works(plan: Plan, inputs: Inputs, job_dir: str) -> list[ScanWork]:

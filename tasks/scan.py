@@ -11,7 +11,7 @@ from tasks.progress import OnFrame
 from tasks.sources import read_probe
 from tasks.store import JobStore
 from tasks.work import ScanWork
-from vsalign.signature import THUMB_HEIGHT, THUMB_WIDTH
+from vsalign.thumb import THUMB_HEIGHT, THUMB_WIDTH
 
 
 def scan_chunk(work: ScanWork, store: JobStore, folder: Path, on_frame: OnFrame) -> Path:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from tasks.sources import read_probe
 from tasks.store import JobStore
 from tasks.work import SolveWork
-from vsalign.signature import THUMB_HEIGHT, THUMB_WIDTH
 from vsalign.sync import MIN_SCORE, SyncResult, solve
+from vsalign.thumb import THUMB_HEIGHT, THUMB_WIDTH
 
 
 def solve_film(work: SolveWork, store: JobStore, folder: Path) -> tuple[Path, dict[str, float | int | str]]:

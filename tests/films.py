@@ -9,10 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from tasks.stitch import AudioCopy, SegmentPlan, stitch
 
 from tasks.encode import SegmentWriter
 from tasks.messages import EncodeSettings, VideoFormat
+from tasks.stitch import AudioCopy, SegmentPlan, stitch
 from vsalign.frames import FrameRange
 from vsalign.picture import ColourTags, Picture, SampleFormat
 
@@ -31,12 +31,15 @@ def texture(seed: int, width: int, height: int) -> npt.NDArray[np.float32]:
 
 
 def film(num_frames: int, width: int = 96, height: int = 64, shot: int = 40, seed: int = 0) -> npt.NDArray[np.uint8]:
-    """(N, H, W) gray: shots of ``shot`` frames, each a drift over a texture of its own."""
+    """(N, H, W) gray: shots of ``shot`` frames, each a drift of its own over a texture of its own.
+
+    Equal drifts would make a shift in space look like one in time.
+    """
     frames = np.empty((num_frames, height, width), np.uint8)
     for n in range(num_frames):
         ground = texture(seed * 1000 + n // shot, width + 80, height + 80)
-        step = n % shot
-        matrix = np.array([[1, 0, 10 + 1.3 * step], [0, 1, 40 - 0.7 * step]], np.float32)
+        angle, step = 2.4 * (n // shot), n % shot - shot / 2
+        matrix = np.array([[1, 0, 40 + 1.6 * np.cos(angle) * step], [0, 1, 40 + 1.6 * np.sin(angle) * step]], np.float32)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         frames[n] = cv2.warpAffine(ground, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT)
     return frames

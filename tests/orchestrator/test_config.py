@@ -17,7 +17,7 @@ GOOD = {"clip": "a.mkv", "ref": "b.mkv", "out": "c.mkv"}
         ({**GOOD, "bogus": 1}, "unknown key bogus; accepted here: clip, ref, out, sync"),
         ({**GOOD, "encode": {"crf": "good"}}, "encode.crf is 'good'; accepted: a number from 0 to 63"),
         ({**GOOD, "encode": {"codec": "vp9"}}, "encode.codec is 'vp9'; accepted: libx264, libx265"),
-        ({**GOOD, "sync": {"tr": -1}}, "sync.tr is -1; accepted: a whole number of clip frames from 0"),
+        ({**GOOD, "sync": {"tr": -1}}, "sync.tr is -1; accepted: a whole number of clip frames from 1"),
         ({**GOOD, "align": {"precision": 5}}, "align.precision is 5; accepted: 1 (fastest) to 4"),
         ({**GOOD, "align": {"unmatched": "fallback"}}, "needs align.fallback"),
         ({**GOOD, "sync": {"mode": "map"}}, 'sync.frame_map goes with sync.mode = "map"'),

@@ -1,0 +1,182 @@
+"""From local evidence to a field: windows of many sizes, each shrunk towards what the larger one said.
+
+Per cell, the evidence is the normal equation of a Gauss-Newton step, A du = b (Lucas and Kanade). The largest window is the
+whole picture under an affine motion. Smaller and smaller ones follow, and each refines the answer as far as its information,
+measured against the noise, outweighs the expectation that displacement varies slowly: a Wiener-like shrinkage, akin to
+normalised convolution (Knutsson and Westin, CVPR 1993), whose strength is estimated from the picture (empirical Bayes: Morris,
+JASA 1983). A and b stay tensors, so an edge counts across itself and never along itself.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vsalign.pyramid import CELL, from_cells, smooth, to_cells, window_sigma
+
+#: Expected deviation of a window from the next larger one's answer, in px per px of window size (standard deviation), and how
+#: far the squared deviation that is found in a picture may move that expectation.
+_ROUGHNESS = 0.01
+_ROUGHEST, _SMOOTHEST = 4.0, 0.01
+#: The expectation counts as much as what is found in this share of the picture.
+_EXPECTATION_WEIGHT = 0.01
+#: A window's own answer says something about roughness where at most half of it is shrunk away.
+_LEAST_TRUST = 0.25
+#: Expected affine motion: slopes in px per px, shift as a share of the picture's longer side.
+_SLOPE, _SHIFT = 0.05, 0.1
+#: Variance of the difference of two perfect matches, in normalised luma: interpolation and rounding.
+_LEAST_VARIANCE = 0.01
+_LEAST_COHERENCE = 0.02
+_NOISE_SMOOTHINGS = 4
+_LARGEST_WINDOW = 4
+_FEWEST_CELLS = 3
+_SMOOTHINGS = 3
+_CONFIDENCE_SMOOTHINGS = 1
+_HALF_TRUST_PX = 0.5
+_TINY = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the pixels of every cell say about the step (dx, dy) still missing; all (1,C,rows,columns), means over the cell.
+
+    ``tensor``: xx, xy, yy of the gradients; ``force``: gradient times difference (x, y); ``weight``: trust in the pixels, 0
+    outside the clip; ``energy``: weighted squared difference; ``common``: the part of the trace of ``tensor`` that both
+    pictures share.
+    """
+
+    tensor: Tensor
+    force: Tensor
+    weight: Tensor
+    energy: Tensor
+    common: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Information:
+    """Evidence in units of its own noise: ``tensor`` (1,3,...) is inverse variance per pixel, ``force`` (1,2,...) its right
+    side."""
+
+    tensor: Tensor
+    force: Tensor
+
+
+def weigh(evidence: Evidence, noise_pixels: float) -> Information:
+    """Divide by the noise seen around every cell; ``noise_pixels`` neighbours share one independent sample of it.
+
+    Grain and differing sharpness add gradients to A that belong to one picture alone. The product of both pictures' gradients
+    has only the shared part, so its ratio to A, squared, is what A is worth.
+    """
+    e = evidence
+    trace = e.tensor[:, :1] + e.tensor[:, 2:]
+    around = smooth(torch.cat([e.weight, e.energy, trace, e.common], 1), _NOISE_SMOOTHINGS)
+    variance = around[:, 1:2] / (around[:, :1] + 1e-3) + _LEAST_VARIANCE
+    coherence = (around[:, 3:] / (around[:, 2:3] + 1e-5)).clamp(_LEAST_COHERENCE, 1)
+    worth = coherence / (variance * noise_pixels)
+    return Information(e.tensor * (worth * coherence), e.force * worth)
+
+
+def solve_field(info: Information, origin: Tensor) -> Tensor:
+    """The field (1,2,rows,columns), as a deviation from zero, that ``info`` and the expectation of smoothness agree on.
+
+    ``origin`` is the deviation at which the evidence was taken: its steps are counted from there, the shrinkage from zero.
+    """
+    size = (origin.shape[-2], origin.shape[-1])
+    force = info.force + times(info.tensor, origin)
+    field = solve_affine(Information(info.tensor, force))
+    for power in range(_largest_window(size), -1, -1):
+        factor = 2**power
+        rest = torch.cat([info.tensor, force - times(info.tensor, field)], 1)
+        rest = smooth(to_cells(rest, factor) if power else rest, _SMOOTHINGS)
+        step = _window_step(rest, window_sigma(_SMOOTHINGS, CELL * factor))
+        field = field + (from_cells(step, size, factor) if power else step)
+    return field
+
+
+def solve_affine(info: Information) -> Tensor:
+    """The one affine motion (1,2,rows,columns) that explains ``info`` best; next to none where it says nothing."""
+    rows, columns = info.tensor.shape[-2:]
+    basis = _affine_basis(rows, columns, info.tensor.device)
+    pixels = CELL * CELL
+    xx, xy, yy = ((basis * a) @ basis.T for a in info.tensor[0].reshape(3, -1).double() * pixels)
+    left = torch.cat([torch.cat([xx, xy], 1), torch.cat([xy, yy], 1)])
+    right = torch.cat([basis @ f for f in info.force[0].reshape(2, -1).double() * pixels])
+    shift, slopes = _SHIFT * CELL * max(rows, columns), (_SLOPE * CELL * columns, _SLOPE * CELL * rows)
+    expected = torch.tensor([1 / shift**2, *(1 / s**2 for s in slopes)] * 2, dtype=basis.dtype, device=basis.device)
+    motion: Tensor = torch.linalg.solve(left + torch.diag(expected), right).reshape(2, 3)
+    return (motion @ basis).float().reshape(1, 2, rows, columns)
+
+
+def _affine_basis(rows: int, columns: int, device: torch.device) -> Tensor:
+    """1, x and y per cell as rows of (3, rows * columns), from -0.5 to 0.5 across the picture, in double precision."""
+    y = (torch.arange(rows, dtype=torch.float64, device=device) + 0.5) / rows - 0.5
+    x = (torch.arange(columns, dtype=torch.float64, device=device) + 0.5) / columns - 0.5
+    one = torch.ones(rows, columns, dtype=torch.float64, device=device)
+    return torch.stack([one, *torch.meshgrid(x, y, indexing="xy")]).reshape(3, -1)
+
+
+def confidence(info: Information) -> Tensor:
+    """How well the pixels around every cell fix its displacement in the weaker direction, (1,1,rows,columns) in [0,1].
+
+    One half where they alone, without the surroundings' help, leave a standard deviation of _HALF_TRUST_PX.
+    """
+    samples = _samples(window_sigma(_CONFIDENCE_SMOOTHINGS, CELL))
+    certainty = _weaker_eigenvalue(smooth(info.tensor, _CONFIDENCE_SMOOTHINGS)) * samples * _HALF_TRUST_PX**2
+    return certainty / (certainty + 1)
+
+
+def times(tensor: Tensor, vector: Tensor) -> Tensor:
+    """Product per cell of a symmetric ``tensor`` (1,3,...) and a ``vector`` (1,2,...)."""
+    xx, xy, yy = tensor[:, :1], tensor[:, 1:2], tensor[:, 2:]
+    x, y = vector[:, :1], vector[:, 1:]
+    return torch.cat([xx * x + xy * y, xy * x + yy * y], 1)
+
+
+def _largest_window(size: tuple[int, int]) -> int:
+    power = _LARGEST_WINDOW
+    while power and min(size) < _FEWEST_CELLS * 2**power:
+        power -= 1
+    return power
+
+
+def _samples(sigma: float) -> float:
+    """Pixels that a Gaussian window averages over."""
+    return 4 * math.pi * sigma * sigma
+
+
+def _window_step(equations: Tensor, sigma: float) -> Tensor:
+    """The answer of windows of ``sigma`` pixels, shrunk by how far they are found to deviate from zero in this picture.
+
+    What a window must add to zero beyond its noise is the field's roughness; averaged over the windows that can tell, it
+    replaces the expectation, within limits.
+    """
+    samples, expected = _samples(sigma), (_ROUGHNESS * sigma) ** 2
+    information = _weaker_eigenvalue(equations[:, :3])
+    ridge = 1 / (samples * expected)
+    kept = (information / (information + ridge)).square()
+    telling = kept > _LEAST_TRUST
+    kept = kept * telling
+    squared = _solve(equations, ridge).square().sum(1, keepdim=True) / 2
+    noise = kept / (samples * information.clamp_min(_TINY))
+    found = (squared * telling - noise).sum()
+    prior = _EXPECTATION_WEIGHT * kept.numel()
+    deviation = ((found + prior * expected) / (kept.sum() + prior)).clamp(_SMOOTHEST * expected, _ROUGHEST * expected)
+    return _solve(equations, 1 / (samples * deviation))
+
+
+def _weaker_eigenvalue(tensor: Tensor) -> Tensor:
+    """Smaller eigenvalue per cell of ``tensor`` (1,3,...), rounding of empty ones removed."""
+    xx, xy, yy = tensor[:, :1], tensor[:, 1:2], tensor[:, 2:3]
+    weaker: Tensor = (xx + yy) / 2 - ((xx - yy).square() / 4 + xy * xy).sqrt()
+    return (weaker - _TINY).clamp_min(0)
+
+
+def _solve(equations: Tensor, ridge: Tensor | float) -> Tensor:
+    """Solve (A + ridge I) d = b per cell; ``equations`` (1,5,...) holds xx, xy, yy, bx, by."""
+    xx, xy, yy, bx, by = (equations[:, i : i + 1] for i in range(5))
+    xx, yy = xx + ridge, yy + ridge
+    solved: Tensor = torch.cat([yy * bx - xy * by, xx * by - xy * bx], 1) / (xx * yy - xy * xy)
+    return solved

@@ -1,0 +1,89 @@
+"""The warp on a decoded picture: once, on every plane in its own sample format, chroma where it really lies."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vsalign.picture import (
+    CHROMA_CENTER,
+    CHROMA_LEFT,
+    CHROMA_TOP,
+    CHROMA_TOPLEFT,
+    CHROMA_UNSPECIFIED,
+    Picture,
+    Plane,
+)
+from vsalign.warp import Warp, sample, scale_positions
+
+_CHROMA_BOTTOMLEFT, _CHROMA_BOTTOM = 5, 6
+#: Where the first chroma sample lies among the luma samples it stands for: (across, down), 0 = the first, 1 = the last of them.
+_SITING = {
+    CHROMA_UNSPECIFIED: (0.0, 0.5),  # MPEG-2 and later, unless the stream says otherwise
+    CHROMA_LEFT: (0.0, 0.5),
+    CHROMA_CENTER: (0.5, 0.5),
+    CHROMA_TOPLEFT: (0.0, 0.0),
+    CHROMA_TOP: (0.5, 0.0),
+    _CHROMA_BOTTOMLEFT: (0.0, 1.0),
+    _CHROMA_BOTTOM: (0.5, 1.0),
+}
+
+
+def warp_picture(picture: Picture, warp: Warp | None, width: int, height: int) -> Picture:
+    """Move ``picture`` onto a ref of ``width`` x ``height`` luma samples with one resampling per plane.
+
+    ``warp`` (batch of one, sized height x width) says where each ref luma sample lies among the picture's luma samples; None
+    only changes the size, pixel-centred. The result has the picture's format, bit depth, tags and chroma siting (untagged:
+    left), rounded to nearest and within the code range; colour and gamma are not touched, and a warp that moves nothing returns
+    the very samples. Raises ValueError when the warp's size or batch is another. Sampling: see :func:`vsalign.warp.apply_warp`.
+    """
+    if warp is None:
+        if (width, height) == (picture.width, picture.height):
+            return picture
+        positions = scale_positions((picture.height, picture.width), (height, width))[0]
+    else:
+        seen = tuple(warp.clip_from_ref.shape)
+        if seen != (1, 2, height, width):
+            raise ValueError(f"warp has shape {seen}, expected {(1, 2, height, width)} for a ref of {width}x{height}")
+        positions = warp.clip_from_ref[0]
+    planes = tuple(_warp_plane(picture, index, positions) for index in range(picture.format.num_planes))
+    return Picture(planes, picture.format, picture.colour)
+
+
+def _warp_plane(picture: Picture, index: int, luma_positions: Tensor) -> Plane:
+    plane = picture.planes[index]
+    samples = torch.from_numpy(plane.astype(np.float32))[None].to(luma_positions.device)
+    positions = _plane_positions(picture, index, luma_positions)
+    peak = (1 << picture.format.bit_depth) - 1
+    moved = sample(samples, positions)[0].round().clamp(0, peak).cpu().numpy()
+    return moved.astype(np.uint8) if plane.dtype == np.uint8 else moved.astype(np.uint16)
+
+
+def _plane_positions(picture: Picture, index: int, luma_positions: Tensor) -> Tensor:
+    """Positions (2,h,w) in samples of plane ``index`` for each of its output samples."""
+    format = picture.format
+    step_x, step_y = 1 << format.log2_chroma_w, 1 << format.log2_chroma_h
+    if format.family != "yuv" or index not in (1, 2) or step_x == step_y == 1:
+        return luma_positions
+    height, width = luma_positions.shape[-2:]
+    columns, rows = format.plane_size(index, width, height)
+    across, down = _SITING.get(picture.colour.chroma_location, _SITING[CHROMA_UNSPECIFIED])
+    offset_x, offset_y = across * (step_x - 1), down * (step_y - 1)
+    at_rows = _interpolate(luma_positions, rows, step_y, offset_y, dim=1)
+    at_samples = _interpolate(at_rows, columns, step_x, offset_x, dim=2)
+    return torch.stack([(at_samples[0] - offset_x) / step_x, (at_samples[1] - offset_y) / step_y])
+
+
+def _interpolate(field: Tensor, count: int, step: int, offset: float, dim: int) -> Tensor:
+    """``field`` at positions ``offset, offset + step, ...`` (``count`` of them) along ``dim``, linear, continued past its
+    ends."""
+    if step == 1:
+        return field
+    length = field.shape[dim]
+    where = torch.arange(count, dtype=torch.float32, device=field.device) * step + offset
+    first = where.floor().clamp(0, max(0, length - 2))
+    fraction = (where - first).view(-1, 1) if dim == 1 else where - first
+    low = field.index_select(dim, first.long())
+    high = field.index_select(dim, (first.long() + 1).clamp_max(length - 1))
+    return low + (high - low) * fraction

@@ -1,0 +1,185 @@
+"""Sync: which clip frame shows the moment of each ref frame, over the whole film at once.
+
+Coarse to fine: a path over both films on even grids of time finds offset, rate and missing stretches; telling frame pairs give
+the constant misalignment; in corrected coordinates a banded path (Viterbi) decides every frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vsalign.band import cost_band, threads
+from vsalign.coarse import MOST_CLIP, MOST_REF, CoarsePath, Grid, find_path, grid
+from vsalign.framemap import UNMATCHED, FrameMap
+from vsalign.geometry import Geometry, Sampler, edge_weight, pixel_grid, sampler
+from vsalign.guide import find_lines, make_guide
+from vsalign.judge import judge
+from vsalign.path import solve_band
+from vsalign.register import FINE_SIGMA, ROUGH_POOL, ROUGH_SIGMA, Telling, choose_telling, estimate_geometry
+from vsalign.signature import Floats, describe
+
+Thumbs = npt.NDArray[np.uint8]
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+#: Below this score two films have nothing in common.
+MIN_SCORE = 0.2
+#: A misalignment, in normalised units, that the coarse path forgives: its descriptors' pixels are 0.11 wide.
+NEAR_IDENTITY = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class SyncFound:
+    """What was found on the way. offset_seconds: clip time minus ``rate`` times ref time, usual over the matched frames. rate:
+    clip seconds per ref second. clip_from_ref: affine (two rows of three) on normalised (x, y, 1), both axes [-1, 1] over the
+    picture edge to edge. num_lines: stretches that follow each other without a jump."""
+
+    offset_seconds: float
+    rate: float
+    clip_from_ref: tuple[tuple[float, float, float], tuple[float, float, float]]
+    num_lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """The map; ``score`` in [0, 1], how much of the shorter film truly matches and how well (see MIN_SCORE); what was found."""
+
+    frame_map: FrameMap
+    score: float
+    found: SyncFound
+
+
+def solve(
+    clip_thumbs: Thumbs, ref_thumbs: Thumbs, clip_seconds: Doubles, ref_seconds: Doubles, temporal_radius: int = 20
+) -> SyncResult:
+    """Match every ref frame with the clip frame of the same moment.
+
+    clip_thumbs (M,h,w), ref_thumbs (N,h,w): uint8 gray, memory maps welcome; clip_seconds (M,), ref_seconds (N,): rising
+    presentation times; temporal_radius: clip frames searched on each side of the coarse path, whose offset needs no radius.
+    Ref frames before the clip's first, after its last, or cut from the clip are unmatched. Never raises for films that do not
+    match: compare ``score`` with MIN_SCORE. Raises ValueError when lengths or thumb sizes disagree.
+    """
+    _check(clip_thumbs, ref_thumbs, clip_seconds, ref_seconds, temporal_radius)
+    if len(clip_thumbs) == 0 or len(ref_thumbs) == 0:
+        empty = FrameMap.of_clip_frames(np.full(len(ref_thumbs), UNMATCHED, np.int64), len(clip_thumbs))
+        return SyncResult(empty, 0.0, SyncFound(0.0, 1.0, ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), 0))
+    films = _Films(clip_thumbs, ref_thumbs, np.asarray(clip_seconds, np.float64), np.asarray(ref_seconds, np.float64))
+    coarse, value = _coarse(films, Geometry.identity(), None)
+    geometry = _register(films, coarse, value, temporal_radius, None)
+    if _displacement(geometry) > NEAR_IDENTITY:
+        coarse, value = _coarse(films, geometry, coarse.rate)
+        geometry = _register(films, coarse, value, temporal_radius, geometry)
+    return _exact(films, coarse, value, geometry, temporal_radius)
+
+
+@dataclass(frozen=True, eq=False)
+class _Films:
+    clip: Thumbs
+    ref: Thumbs
+    clip_seconds: Doubles
+    ref_seconds: Doubles
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return int(self.ref.shape[1]), int(self.ref.shape[2])
+
+
+def _check(clip: Thumbs, ref: Thumbs, clip_seconds: Doubles, ref_seconds: Doubles, radius: int) -> None:
+    if len(clip) != len(clip_seconds) or len(ref) != len(ref_seconds):
+        raise ValueError(
+            f"thumbs and times differ in length: clip {len(clip)}, {len(clip_seconds)}; ref {len(ref)}, {len(ref_seconds)}"
+        )
+    if clip.shape[1:] != ref.shape[1:] or clip.ndim != 3:
+        raise ValueError(f"thumbs must be (frames, height, width) of one size, got clip {clip.shape}, ref {ref.shape}")
+    if radius < 1:
+        raise ValueError(f"temporal_radius is {radius}; accepted is 1 or more")
+
+
+def _displacement(geometry: Geometry) -> float:
+    """How far the geometry moves a point at most, in normalised units (2 = the whole picture)."""
+    x, y = pixel_grid(9, 16)
+    return float(np.abs(geometry.positions(x, y) - np.stack([x, y])).max())
+
+
+def _coarse(films: _Films, geometry: Geometry, rate: float | None) -> tuple[CoarsePath, Floats]:
+    """The coarse path in the given geometry, and how telling each of its moments is, (A,) in [0, 1]."""
+    ref, clip = grid(films.ref_seconds, MOST_REF), grid(films.clip_seconds, MOST_CLIP)
+    lay = sampler(geometry, *films.size)
+    weight = edge_weight(*films.size) * lay.inside
+    wanted, texture = _rough(films.ref, ref.frame, weight, lambda t: t)
+    candidates, _ = _rough(films.clip, clip.frame, weight, lay)
+    alike = np.empty((len(wanted), len(candidates)), np.uint8)
+    for start in range(0, len(candidates), 2048):
+        block = wanted @ candidates[start : start + 2048].T
+        alike[:, start : start + 2048] = np.clip(np.rint((block + 1.0) * 127.5), 0, 255)
+    path = find_path(alike, texture, ref, clip, films.ref_seconds, films.clip_seconds, rate)
+    return path, _telling_value(alike, path, clip, films.clip_seconds, texture)
+
+
+def _rough(thumbs: Thumbs, frames: Ints, weight: Floats, lay: Callable[[Thumbs], Thumbs | Floats]) -> tuple[Floats, Floats]:
+    def part(start: int) -> tuple[Floats, Floats]:
+        return describe(lay(np.asarray(thumbs[frames[start : start + 512]])), ROUGH_SIGMA, weight, ROUGH_POOL)
+
+    with ThreadPoolExecutor(threads()) as pool:
+        parts = list(pool.map(part, range(0, len(frames), 512)))
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def _telling_value(
+    alike: npt.NDArray[np.uint8], path: CoarsePath, clip: Grid, clip_seconds: Doubles, texture: Floats
+) -> Floats:
+    """High where the match is good and clip moments half a second away look different; 0 where nothing was found."""
+    times = clip_seconds[clip.frame]
+    # A moment held at the clip's very ends says only that the clip is over.
+    found = np.isfinite(path.clip_seconds) & (path.clip_seconds > times[0]) & (path.clip_seconds < times[-1])
+    at = np.searchsorted(times, np.where(found, path.clip_seconds, 0.0) - 1e-9)
+    reach = max(1, round(0.5 / clip.step_seconds))
+    rows = np.arange(len(at))
+    around = [
+        alike[rows, np.clip(at + d, 0, alike.shape[1] - 1)] for d in (-reach, -max(1, reach // 2), max(1, reach // 2), reach)
+    ]
+    away = np.mean(np.stack(around), 0) / 127.5 - 1.0
+    return np.asarray(
+        np.where(found, np.clip(path.similarity - away, 0.0, 0.5) * np.clip(path.similarity, 0.0, 1.0) * np.sqrt(texture), 0.0),
+        np.float32,
+    )
+
+
+def _register(films: _Films, coarse: CoarsePath, value: Floats, radius: int, first: Geometry | None) -> Geometry:
+    found = np.isfinite(coarse.clip_seconds)
+    ref_frame = np.searchsorted(films.ref_seconds, coarse.ref_seconds[found] - 1e-9)
+    clip_frame = np.searchsorted(films.clip_seconds, coarse.clip_seconds[found] - 1e-9)
+    telling = choose_telling(ref_frame, clip_frame, value[found]) if found.any() else Telling(ref_frame, clip_frame)
+    return estimate_geometry(films.ref, films.clip, telling, min(radius, 20), first)
+
+
+def _exact(films: _Films, coarse: CoarsePath, value: Floats, geometry: Geometry, radius: int) -> SyncResult:
+    lay = sampler(geometry, *films.size)
+    weight = edge_weight(*films.size) * lay.inside
+    lines = find_lines(coarse, value, films.clip_seconds, radius)
+    guide = make_guide(lines, coarse.rate, films.ref_seconds, films.clip_seconds, _alike(films, lay, weight))
+    first = np.rint(guide.expected).astype(np.int64) - radius
+    band = cost_band(films.ref, films.clip, lay, weight, first, 2 * radius + 1)
+    exact = solve_band(band, len(films.clip), guide.step, guide.restart)
+    frame_map, score = judge(exact, band, guide.step, len(films.clip))
+    matched = frame_map.matched
+    offset = 0.0
+    if matched.any():
+        offset = float(np.median(films.clip_seconds[frame_map.clip_frame[matched]] - coarse.rate * films.ref_seconds[matched]))
+    rows = tuple(tuple(float(v) for v in row) for row in geometry.affine())
+    return SyncResult(frame_map, score, SyncFound(offset, coarse.rate, rows, len(lines)))  # type: ignore[arg-type]
+
+
+def _alike(films: _Films, lay: Sampler, weight: Floats) -> Callable[[Ints, Ints], Floats]:
+    def alike(ref_frames: Ints, clip_frames: Ints) -> Floats:
+        inside = (clip_frames >= 0) & (clip_frames < len(films.clip))
+        wanted, _ = describe(np.asarray(films.ref[ref_frames]), FINE_SIGMA, weight)
+        candidates, _ = describe(lay(np.asarray(films.clip[np.clip(clip_frames, 0, len(films.clip) - 1)])), FINE_SIGMA, weight)
+        return np.where(inside, np.einsum("ij,ij->i", wanted, candidates), 0.0).astype(np.float32)
+
+    return alike

@@ -1,0 +1,95 @@
+"""The pixel convention of the project, and the one resampling that every picture goes through.
+
+Pixel centres lie at integers, x to the right and y down. A warp is stored as ``clip_from_ref``: for every ref pixel the
+absolute clip-pixel position (x, y) to sample. Pictures of different size that show the same scene agree in continuous
+coordinates: ``x_clip = (x_ref + 0.5) * clip_width / ref_width - 0.5``. A position is inside when it lies on the clip's picture,
+whose border runs half a pixel outside the outermost pixel centres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vsalign.resample import low_pass, spline36
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Warp:
+    """Where every ref pixel lies in the clip.
+
+    ``clip_from_ref`` (B,2,H,W) float32: absolute clip-pixel position (x, y) per ref pixel, pixel centres at integers.
+    ``confidence`` (B,1,H,W) in [0,1]: how well the pictures themselves fix that position; 0 where it is only a guess from the
+    surroundings. Raises ValueError when the shapes do not belong together.
+    """
+
+    clip_from_ref: Tensor
+    confidence: Tensor
+
+    def __post_init__(self) -> None:
+        position, confidence = tuple(self.clip_from_ref.shape), tuple(self.confidence.shape)
+        if len(position) != 4 or position[1] != 2:
+            raise ValueError(f"clip_from_ref has shape {position}, expected (B, 2, H, W)")
+        if confidence != (position[0], 1, *position[2:]):
+            raise ValueError(f"confidence has shape {confidence}, expected {(position[0], 1, *position[2:])}")
+        if self.clip_from_ref.dtype != torch.float32:
+            raise ValueError(f"clip_from_ref is {self.clip_from_ref.dtype}, expected torch.float32")
+
+    def __repr__(self) -> str:
+        return f"Warp(clip_from_ref={tuple(self.clip_from_ref.shape)}, device={self.clip_from_ref.device})"
+
+
+def scale_positions(clip_size: tuple[int, int], ref_size: tuple[int, int], device: torch.device | None = None) -> Tensor:
+    """Positions (1,2,H,W) float32 of a pure change of size; ``clip_size`` and ``ref_size`` are (height, width) in pixels."""
+    (clip_h, clip_w), (ref_h, ref_w) = clip_size, ref_size
+    y = (torch.arange(ref_h, dtype=torch.float32, device=device) + 0.5) * (clip_h / ref_h) - 0.5
+    x = (torch.arange(ref_w, dtype=torch.float32, device=device) + 0.5) * (clip_w / ref_w) - 0.5
+    return torch.stack([x[None, :].expand(ref_h, -1), y[:, None].expand(-1, ref_w)])[None].contiguous()
+
+
+def positions_inside(positions: Tensor, clip_size: tuple[int, int]) -> Tensor:
+    """Mask (B,1,H,W) bool of the ``positions`` (B,2,H,W) that lie on a clip of ``clip_size`` (height, width)."""
+    x, y = positions[:, :1], positions[:, 1:]
+    return (x >= -0.5) & (x <= clip_size[1] - 0.5) & (y >= -0.5) & (y <= clip_size[0] - 0.5)
+
+
+@torch.no_grad()
+def apply_warp(clip: Tensor, warp: Warp) -> tuple[Tensor, Tensor]:
+    """Move ``clip`` onto the ref with one resampling.
+
+    clip (B,C,h,w) float, any range; the frame (B,C,H,W) has its dtype and never leaves the range of the samples around the
+    position. inside (B,1,H,W) in {0, 1}, same dtype: 0 where the ref shows something that lies outside the clip; there the edge
+    pixel is repeated. Spline36 interpolation (Dersch, Panorama Tools), low-passed first when the ref is coarser than the clip.
+    Raises ValueError when the batch sizes differ, TypeError when clip is not floating point.
+    """
+    if clip.dim() != 4:
+        raise ValueError(f"clip has shape {tuple(clip.shape)}, expected (B, C, h, w)")
+    if not clip.is_floating_point():
+        raise TypeError(f"clip is {clip.dtype}, expected a floating-point tensor")
+    if clip.shape[0] != warp.clip_from_ref.shape[0]:
+        raise ValueError(f"clip has batch size {clip.shape[0]}, warp has {warp.clip_from_ref.shape[0]}; they must be equal")
+    positions = warp.clip_from_ref
+    frames = [sample(clip[i].float(), positions[i]) for i in range(clip.shape[0])]
+    inside = positions_inside(positions, (clip.shape[-2], clip.shape[-1]))
+    return torch.stack(frames).to(clip.dtype), inside.to(clip.dtype)
+
+
+def sample(image: Tensor, positions: Tensor) -> Tensor:
+    """One ``image`` (C,h,w) float32 at ``positions`` (2,H,W) float32 -> (C,H,W): low-pass by the local scale, then spline36."""
+    scale_x, scale_y = mean_scale(positions)
+    image = low_pass(low_pass(image, scale_x, dim=-1), scale_y, dim=-2)
+    return spline36(image, positions)
+
+
+def mean_scale(positions: Tensor) -> tuple[float, float]:
+    """Clip pixels per ref pixel along the clip's x and y, mean over ``positions`` (2,H,W)."""
+    scales = []
+    for axis in (0, 1):
+        p = positions[axis].double()
+        if min(p.shape) < 2:
+            return 1.0, 1.0
+        by_x, by_y = p[:-1, 1:] - p[:-1, :-1], p[1:, :-1] - p[:-1, :-1]
+        scales.append(float((by_x * by_x + by_y * by_y).sqrt().mean()))
+    return scales[0], scales[1]
