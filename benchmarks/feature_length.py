@@ -66,8 +66,8 @@ def measure(folder: Path, num_frames: int) -> float:
     report = json.loads((folder / f"{out.name}.vsalign" / "report.json").read_text())
     for stage in report["stages"]:
         print(f"  {stage['name']:8} {stage['seconds']:8.1f} s  {stage['frames_per_second']:10.0f} frames/s")
-    matches = report["matches"]
-    print(f"  whole    {time.monotonic() - started:8.1f} s  {matches['matched']} matched, offset {matches['common_offset_frames']}")
+    found = report["matches"]
+    print(f"  whole    {time.monotonic() - started:8.1f} s  {found['matched']} matched, offset {found['common_offset_frames']}")
     return peak
 
 
@@ -88,14 +88,18 @@ def drifting(start: int, stop: int) -> Iterator[np.ndarray]:
     for n in range(start, stop):
         if n == start or n % SHOT == 0:
             random = np.random.default_rng(n // SHOT)
-            noise = sum(
-                cv2.resize(random.standard_normal((1 + 240 // c, 1 + 240 // c)).astype(np.float32), (240, 240), interpolation=cv2.INTER_CUBIC)
-                * c**0.5
-                for c in (4, 8, 24)
-            )
-            ground = np.clip(128 + 48 * noise / noise.std(), 0, 255).astype(np.uint8)
+            ground = texture(random, 240)
         step = n % SHOT
         yield np.ascontiguousarray(ground[step : step + HEIGHT, 170 - step : 170 - step + WIDTH])
+
+
+def texture(random: np.random.Generator, size: int) -> np.ndarray:
+    """Noise of several scales, (size, size) uint8."""
+    total = np.zeros((size, size), np.float32)
+    for cell in (4, 8, 24):
+        noise = random.standard_normal((1 + size // cell, 1 + size // cell)).astype(np.float32)
+        total += cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC) * cell**0.5
+    return np.clip(128 + 48 * total / total.std(), 0, 255).astype(np.uint8)
 
 
 def peak_mb(pid: int) -> float:

@@ -1,9 +1,9 @@
-"""Hold a rendered output against its ref with an estimator that is not ours: how far pixels still lie from where the ref has them.
+"""Hold a rendered output against its ref with an estimator that is not ours: how far pixels still lie from the ref's.
 
     python benchmarks/real_pair.py OUT REF [--estimator ../shared/reference/dense_lk_prototype.py] [--every 60]
 
-The estimator is a Python file with ``estimate(clip, ref, lq) -> (H, W, 2)`` positions, float RGB in [0, 1]. Printed per frame: the
-median distance in pixels over textured places (smaller eigenvalue of the structure tensor above that of faint noise).
+The estimator is a Python file with ``estimate(clip, ref, lq) -> (H, W, 2)`` positions, float RGB in [0, 1]. Printed per frame:
+the median distance in pixels over textured places (smaller eigenvalue of the structure tensor above that of faint noise).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import wave
 from collections.abc import Iterable
@@ -54,6 +55,8 @@ def run_demo(folder: Path, pool: str) -> int:
         },
         "demo",
     )
+    # Each demo is a job of its own: reusing the last one's chunks would show nothing.
+    shutil.rmtree(config.job_dir, ignore_errors=True)
     rendered = time.monotonic()
     with stop_on_signals() as stop:
         report = render(config, ui, stop).to_json()
@@ -177,7 +180,7 @@ def _table(results: dict[str, Any], out: Path, picture: Path) -> Table:
     report = results["report"]
     table = Table("what", "truth", "result", title="vsalign demo: a damaged copy moved back onto its film")
     table.add_row("exact frames", "100 %", f"{100 * results['exact_rate']:.1f} %")
-    table.add_row("ref frames without counterpart at the start", str(demofilm.OFFSET_FRAMES), str(_leading_unmatched(report)))
+    table.add_row("frames before the clip begins", str(demofilm.OFFSET_FRAMES), str(_leading_unmatched(report)))
     table.add_row("warp error before", "", f"{results['warp_before']:.2f} px")
     table.add_row("warp error after", "0.00 px", f"{results['warp_after']:.2f} px")
     table.add_row("frames, chunks", str(NUM_FRAMES), f"{report['frames']}, {report['chunks']}")

@@ -54,6 +54,18 @@ class VerifyResult:
     problems: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Film:
+    """All that is known of the picture stream before it is written; arrays per ref frame, in ticks of ``time_base``."""
+
+    segments: Sequence[SegmentPlan]
+    pts: npt.NDArray[np.int64]
+    durations: npt.NDArray[np.int64]
+    time_base: Fraction
+    moved: int
+    """Ticks by which ``pts`` are later than ref's own."""
+
+
 def check_plan(segments: Sequence[SegmentPlan], pts: npt.NDArray[np.int64]) -> None:
     """Raise StitchError unless the segments cover all frames once, in order."""
     expected = 0

@@ -14,7 +14,6 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from operator import itemgetter
@@ -33,6 +32,7 @@ from tasks.encode import header_hash, needs_pixel_shape
 from tasks.errors import StitchError
 from tasks.joinplan import (
     AudioCopy,
+    Film,
     SegmentPlan,
     StitchResult,
     VerifyResult,
@@ -105,7 +105,7 @@ def stitch(
     container = container_of(out_path)
     check_plan(segments, pts)
     check_times(pts, time_base, container)
-    film = _Film(segments, pts + head_start(pts), np.append(np.diff(pts), last_duration), time_base, head_start(pts))
+    film = Film(segments, pts + head_start(pts), np.append(np.diff(pts), last_duration), time_base, head_start(pts))
     delay = _promised_delay(segments[0].path)
     while True:
         try:
@@ -114,18 +114,6 @@ def stitch(
             delay = needed.delay  # rare: the codec's header promised less reordering than it does
         except av.FFmpegError as error:
             raise StitchError(f"{out_path}: cannot be written ({error})") from error
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Film:
-    """All that is known of the picture stream before it is written; arrays per ref frame, in ticks of ``time_base``."""
-
-    segments: Sequence[SegmentPlan]
-    pts: npt.NDArray[np.int64]
-    durations: npt.NDArray[np.int64]
-    time_base: Fraction
-    moved: int
-    """Ticks by which ``pts`` are later than ref's own."""
 
 
 def _promised_delay(path: str) -> int:
@@ -145,7 +133,7 @@ def _segment(path: str, options: dict[str, str]) -> Iterator[tuple[InputContaine
         raise StitchError(f"{path}: segment cannot be read ({error})") from error
 
 
-def _write(film: _Film, delay: int, out_path: str, audio: AudioCopy | None, on_progress: Callable[[int], None]) -> StitchResult:
+def _write(film: Film, delay: int, out_path: str, audio: AudioCopy | None, on_progress: Callable[[int], None]) -> StitchResult:
     with ExitStack() as files:
         sound = files.enter_context(av.open(audio.source_path, "r")) if audio else None
         out = files.enter_context(_output(out_path, film.time_base, sound))
@@ -187,7 +175,7 @@ def _output(path: str, time_base: Fraction, sound: InputContainer | None) -> Out
     return av.open(path, "w", format=container, container_options=options)
 
 
-def _add_video(out: OutputContainer, template: VideoStream, film: _Film, room_for_shape: bool) -> VideoStream:
+def _add_video(out: OutputContainer, template: VideoStream, film: Film, room_for_shape: bool) -> VideoStream:
     stream = out.add_stream_from_template(template, opaque=True)
     stream.time_base = film.time_base
     if template.codec_context.codec.canonical_name == "hevc" and out.format.name != "matroska":
@@ -215,7 +203,7 @@ def _add_audio(out: OutputContainer, sound: InputContainer) -> dict[int, AudioSt
 type _Timed = tuple[float, Packet[Any]]
 
 
-def _video_packets(film: _Film, delay: int, out: VideoStream, on_progress: Callable[[int], None]) -> Iterator[_Timed]:
+def _video_packets(film: Film, delay: int, out: VideoStream, on_progress: Callable[[int], None]) -> Iterator[_Timed]:
     clock, seconds, position, header = DecodeClock(film.pts, delay), float(film.time_base), 0, ""
     for segment in film.segments:
         with _segment(segment.path, _SEGMENT_OPTIONS) as (container, stream):

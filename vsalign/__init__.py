@@ -1,6 +1,6 @@
 """vsalign: two versions of one film, moved onto each other in time (sync) and in space (align).
 
-The names below are the library. Those that need torch are loaded when they are first used, so that the command line starts at once.
+The names below are the library. Those that need torch are loaded on first use, so that the command line starts at once.
 """
 
 from __future__ import annotations

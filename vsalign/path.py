@@ -49,7 +49,25 @@ class ExactPath:
 
 def solve_band(band: Band, num_clip: int, step: Doubles, restart: npt.NDArray[np.bool_]) -> ExactPath:
     """Best path through ``band``; step (N,) expected clip frames since the row before, restart (N,) where any may follow."""
-    return least_path(row_costs(band, num_clip), band.first, step, restart)
+    path = least_path(row_costs(band, num_clip), band.first, step, restart)
+    last = band.first + band.unlike.shape[1] - 1
+    return ExactPath(without_lone_detours(path.clip_frame, band.first, last, step), path.margin)
+
+
+def without_lone_detours(clip_frame: Ints, first: Ints, last: Ints, step: Doubles) -> Ints:
+    """Single rows that skip a clip frame only to wait for it, or wait only to skip, take the frame in the middle.
+
+    Between a and a + 2 lies only a + 1: either it shows the row's moment, or it repeats a neighbour and shows the same. first,
+    last (N,) bound the band; rows whose pace is not one to one are left alone, for there a detour may be the pattern.
+    """
+    out = clip_frame.copy()
+    middle = clip_frame[:-2] + 1
+    here = clip_frame[1:-1]
+    lone = (clip_frame[2:] == clip_frame[:-2] + 2) & (here != middle)
+    even = (np.abs(step[1:-1] - 1.0) < 0.02) & (np.abs(step[2:] - 1.0) < 0.02)
+    within = (middle >= first[1:-1]) & (middle <= last[1:-1])
+    np.copyto(out[1:-1], middle, where=lone & even & within)
+    return out
 
 
 def least_path(cost: Floats, first: Ints, step: Doubles, restart: npt.NDArray[np.bool_]) -> ExactPath:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vsalign.band import Band
-from vsalign.path import OUTSIDE, UNEVEN_STEP, least_path, row_costs, solve_band, step_tolls
+from vsalign.path import OUTSIDE, UNEVEN_STEP, least_path, row_costs, solve_band, step_tolls, without_lone_detours
 
 Floats = npt.NDArray[np.float32]
 
@@ -89,3 +89,23 @@ def test_running_out_of_the_clip_is_extrapolated() -> None:
     band = Band(first, unlike, np.ones(30, np.float32))
     path = solve_band(band, 28, np.ones(30), np.zeros(30, bool))
     assert path.clip_frame.tolist() == list(range(-2, 28))
+
+
+def test_a_row_that_skips_a_frame_only_to_wait_for_it_takes_the_frame_in_the_middle():
+    rows = np.arange(8)
+    for detour in ([0, 1, 2, 4, 4, 5, 6, 7], [0, 1, 2, 2, 4, 5, 6, 7]):
+        smooth = without_lone_detours(np.array(detour), rows - 3, rows + 3, np.ones(8))
+        assert smooth.tolist() == list(range(8))
+
+
+def test_real_drops_and_doubles_and_telecine_rows_are_left_alone():
+    rows = np.arange(8)
+    for kept in ([0, 1, 3, 4, 5, 6, 7, 8], [0, 1, 1, 2, 3, 4, 5, 6], [0, 2, 3, 3, 4, 5, 6, 7]):
+        assert without_lone_detours(np.array(kept), rows - 3, rows + 3, np.ones(8)).tolist() == kept
+    telecine = [0, 1, 2, 4, 4, 6, 7, 8]
+    assert without_lone_detours(np.array(telecine), rows - 3, rows + 3, np.full(8, 1.25)).tolist() == telecine
+
+
+def test_a_detour_is_not_mended_with_a_frame_outside_the_band():
+    rows = np.array([0, 1, 2, 4, 4, 5])
+    assert without_lone_detours(rows, np.array([0, 1, 2, 4, 4, 5]), np.full(6, 9), np.ones(6)).tolist() == rows.tolist()
