@@ -23,8 +23,10 @@ from orchestrator.stopping import stop_on_signals
 from orchestrator.verify import check_output_file
 from orchestrator.walk import render as render_job
 from orchestrator.walk import sync as sync_films
+from orchestrator.works import render_works
 from tasks.probe import parse_source
 from vsalign.errors import InputError
+from vsalign.framemap import FrameMap
 
 #: Films smaller than this are scanned quicker in one process than Ray takes to start.
 SHORT_FILM_BYTES = 200_000_000
@@ -56,9 +58,12 @@ def plan(config: JobConfig, as_json: bool) -> int:
     made = make_plan(clip, ref, bounds, expected, config.sync.tr)
     need = estimate(inputs, config, workers)
     if as_json:
-        print(json.dumps(plan_json(made, inputs, need, workers), indent=1))
+        expected_map = FrameMap.of_clip_frames(expected, len(clip))
+        fingerprints = [work.fingerprint for work in render_works(made, inputs, config, expected_map, str(config.job_dir))]
+        print(json.dumps(plan_json(made, inputs, need, workers, fingerprints), indent=1))
     else:
-        Console(highlight=False).print(*plan_table(made, inputs, need, workers), sep="\n")
+        width = None if sys.stdout.isatty() else 110
+        Console(highlight=False, width=width).print(*plan_table(made, inputs, need, workers), sep="\n")
     return 0
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,7 @@ class JobDir:
 def check_job_dir(config: JobConfig, inputs: Inputs) -> None:
     """The job directory is absent, empty, or of this very job. Raises InputError; writes nothing."""
     path = config.job_dir
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if _is_fresh(path):
         return
     job = _read_job(path)
     for what, found, ours in (
@@ -41,12 +44,21 @@ def check_job_dir(config: JobConfig, inputs: Inputs) -> None:
             raise InputError(f"{path} is the job directory of another job (its {what} differs); --job names another directory")
 
 
-def open_job(config: JobConfig, inputs: Inputs) -> JobDir:
-    """Create or reopen the job directory, with the job as submitted and the probes of its sources in it."""
+@contextmanager
+def open_job(config: JobConfig, inputs: Inputs) -> Iterator[JobDir]:
+    """Create or reopen the job directory, with the job as submitted and the probes of its sources in it.
+
+    It is ours until the block is left. Raises InputError when another process on this machine works on it.
+    """
     check_job_dir(config, inputs)
     path = config.job_dir
-    fresh = not path.exists() or not any(path.iterdir())
+    fresh = _is_fresh(path)
     path.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        yield _prepare(path, fresh, config, inputs)
+
+
+def _prepare(path: Path, fresh: bool, config: JobConfig, inputs: Inputs) -> JobDir:
     store = open_store(str(path.absolute()))
     store.clear_scratch()
     for role, probe in (("clip", inputs.clip), ("ref", inputs.ref), ("fallback", inputs.fallback)):
@@ -60,6 +72,22 @@ def open_job(config: JobConfig, inputs: Inputs) -> JobDir:
     }
     store.replace("job.json", _json(job))
     return JobDir(path, store, fresh)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """A lock that the kernel drops with the process, however it ends. Records keep two runs correct; this saves the work."""
+    with (path / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{path}: another vsalign is at work on this job") from None
+        yield
+
+
+def _is_fresh(path: Path) -> bool:
+    """Nothing is there, or only what a job killed while it began has left."""
+    return not path.exists() or (path.is_dir() and {entry.name for entry in path.iterdir()} <= {"lock", "probe", "tmp"})
 
 
 def discard(job: JobDir) -> None:

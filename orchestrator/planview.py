@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
@@ -17,7 +18,9 @@ MAX_ROWS = 40
 
 def plan_table(plan: Plan, inputs: Inputs, need: Estimate, num_workers: int) -> tuple[Table, str]:
     """The chunks as a table, and one paragraph of estimates."""
-    table = Table("chunk", "ref frames", "from", "reads clip frames", "clip packets", "MB read", title=_title(plan, inputs))
+    table = Table(title=_title(plan, inputs), box=None, header_style="bold")
+    for header in ("chunk", "ref frames", "from", "clip frames read", "clip packets", "MB"):
+        table.add_column(header, no_wrap=True)
     shown = plan.chunks if len(plan.chunks) <= MAX_ROWS else (*plan.chunks[: MAX_ROWS // 2], *plan.chunks[-MAX_ROWS // 2 :])
     for chunk in shown:
         if shown is not plan.chunks and chunk.index == shown[MAX_ROWS // 2].index:
@@ -26,8 +29,8 @@ def plan_table(plan: Plan, inputs: Inputs, need: Estimate, num_workers: int) -> 
     return table, _estimates(need, num_workers)
 
 
-def plan_json(plan: Plan, inputs: Inputs, need: Estimate, num_workers: int) -> dict[str, Any]:
-    """Every chunk and scan; ranges are [start, stop)."""
+def plan_json(plan: Plan, inputs: Inputs, need: Estimate, num_workers: int, fingerprints: Sequence[str]) -> dict[str, Any]:
+    """Every chunk and scan; ranges are [start, stop). ``fingerprints``: of each chunk, were the map as expected."""
     return {
         "num_ref_frames": len(inputs.ref.index),
         "num_clip_frames": len(inputs.clip.index),
@@ -39,8 +42,9 @@ def plan_json(plan: Plan, inputs: Inputs, need: Estimate, num_workers: int) -> d
                 "clip_frames": [chunk.clip_frames.start, chunk.clip_frames.stop],
                 "clip_packets": [chunk.clip_packets.start, chunk.clip_packets.stop],
                 "clip_bytes": chunk.clip_bytes,
+                "fingerprint": fingerprint,
             }
-            for chunk in plan.chunks
+            for chunk, fingerprint in zip(plan.chunks, fingerprints, strict=True)
         ],
         "scans": [{"role": scan.role, "frames": [scan.frames.start, scan.frames.stop]} for scan in plan.scans],
         "estimate": {

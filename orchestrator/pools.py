@@ -59,7 +59,9 @@ class Pools:
             pool.close()
 
     def close(self) -> None:
+        """Leave the cluster, or end the Ray of our own."""
         self._stack.close()
+        self._ray_is_up = False
 
     def _num_ray_workers(self, kind: str) -> int:
         from orchestrator.pool import cluster_slots

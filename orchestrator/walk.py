@@ -45,13 +45,21 @@ def render(config: JobConfig, ui: Ui, stop: StopRequest, resuming: bool = False)
     inputs = look_at_inputs(config, out_may_exist=resuming and out_is_ours(config))
     with closing(Pools(config.run)) as pools:
         given_map = _prepare(config, inputs, pools)
-        job = open_job(config, inputs)
-        for line in inputs.notices:
-            ui.say(f"notice: {line}")
-        plan = plan_job(job, config, inputs, pools.num_workers())
-        synced = _sync(config, inputs, plan, job, pools, ui, stop, given_map)
-        works = render_works(plan, inputs, config, synced.frame_map, str(job.path.absolute()))
-        records, outcome, stage = _units("render", "chunks", works, job, pools, ui, stop, kind="spatial")
+        with open_job(config, inputs) as job:
+            return _render(config, inputs, given_map, job, pools, ui, stop)
+
+
+def _render(
+    config: JobConfig, inputs: Inputs, given_map: FrameMap | None, job: JobDir, pools: Pools, ui: Ui, stop: StopRequest
+) -> Report:
+    for line in inputs.notices:
+        ui.say(f"notice: {line}")
+    plan = plan_job(job, config, inputs, pools.num_workers())
+    synced = _sync(config, inputs, plan, job, pools, ui, stop, given_map)
+    works = render_works(plan, inputs, config, synced.frame_map, str(job.path.absolute()))
+    records, outcome, stage = _units("render", "chunks", works, job, pools, ui, stop, kind="spatial")
+    # The workers are done: on a cluster their machines may go while the film is joined here.
+    pools.close()
     finished = None
     if not outcome.parked:
         finished = finish(config, inputs, job, works, records, synced.frame_map, ui, stop)
@@ -67,9 +75,9 @@ def sync(config: JobConfig, ui: Ui, stop: StopRequest) -> Synced:
     inputs = look_at_sources(config)
     with closing(Pools(config.run)) as pools:
         given_map = _prepare(config, inputs, pools)
-        job = open_job(config, inputs)
-        plan = plan_job(job, config, inputs, pools.num_workers())
-        return _sync(config, inputs, plan, job, pools, ui, stop, given_map)
+        with open_job(config, inputs) as job:
+            plan = plan_job(job, config, inputs, pools.num_workers())
+            return _sync(config, inputs, plan, job, pools, ui, stop, given_map)
 
 
 def plan_job(job: JobDir, config: JobConfig, inputs: Inputs, num_workers: int) -> Plan:
@@ -151,7 +159,7 @@ def _units(
     started = time.monotonic()
     found = load_records(job.store)
     reuse = sort_units(works, found)
-    if found.records:
+    if reuse.done or reuse.num_stale or reuse.num_lost:
         ui.say(f"{stage}: {reuse.describe(noun)}")
     if found.num_unreadable:
         ui.say(f"{stage}: {found.num_unreadable} unreadable records were put aside (retired/)")

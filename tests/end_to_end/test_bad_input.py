@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import pytest
 
 from orchestrator.cli import run
@@ -89,6 +91,17 @@ def test_a_truncated_file_says_where_it_ends_and_how_to_go_on(here, capsys):
     cut("long.mkv", 0.6)()
     line = refused(capsys, "long.mkv", "ref.mkv", "-o", "out.mkv")
     assert "ends at frame" in line and "--allow-truncated" in line
+
+
+def test_a_film_of_which_no_frame_can_be_decoded_is_named(here, capsys):
+    with av.open("clip.mkv") as container:
+        payloads = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    data = Path("clip.mkv").read_bytes()
+    for payload in payloads:
+        data = data.replace(payload, b"\x00" * len(payload))
+    Path("clip.mkv").write_bytes(data)
+    line = refused(capsys, "clip.mkv", "ref.mkv", "-o", "out.mkv")
+    assert "clip.mkv" in line and "decod" in line
 
 
 def test_an_existing_output_is_not_overwritten(here, capsys):
@@ -194,6 +207,15 @@ def test_the_job_directory_of_another_job_is_refused(here, capsys):
     assert "another job" in line and "output" in line
     line = refused(capsys, "long.mkv", "ref.mkv", "-o", "one.mkv", "--overwrite", "--job", "one.mkv.vsalign")
     assert "another job" in line and "clip" in line
+
+
+def test_a_job_that_another_process_works_on_is_refused(here, capsys):
+    assert run(["render", "clip.mkv", "ref.mkv", "-o", "one.mkv", "--no-warp", "--pool", "local", "--quiet"]) == 0
+    capsys.readouterr()
+    with Path("one.mkv.vsalign/lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert "another vsalign" in refused(capsys, "clip.mkv", "ref.mkv", "-o", "one.mkv", "--overwrite")
+    assert run(["resume", "one.mkv.vsalign", "--quiet"]) == 0
 
 
 def test_a_folder_that_is_no_job_directory_is_refused(here, capsys):
