@@ -51,8 +51,6 @@ def ray_cluster(address: str | None, num_cpus: int | None = None) -> Iterator[No
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    # A worker without GPUs must not see those of the others.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if address is None:
         ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
@@ -165,11 +163,15 @@ class RayPool:
         self._starting, self._idle, self._running = {}, [], {}
 
     def _start(self) -> None:
+        environment = {"OMP_NUM_THREADS": str(self._shape.torch_threads)}
+        if not self._shape.num_gpus:
+            # Ray leaves all GPUs visible to an actor that booked none.
+            environment["CUDA_VISIBLE_DEVICES"] = ""
         options: dict[str, Any] = {
             "num_cpus": self._shape.num_cpus,
             "num_gpus": self._shape.num_gpus,
             "scheduling_strategy": "SPREAD",
-            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(self._shape.torch_threads)}},
+            "runtime_env": {"env_vars": environment},
         }
         handle = actor_class(self._shape.kind).options(**options).remote(self._shape.torch_threads)
         self._starting[handle.ready.remote()] = _Actor(handle)

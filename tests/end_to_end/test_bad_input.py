@@ -25,15 +25,6 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def here(films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of its own with links to the films, as the working directory."""
-    for path in films.glob("*.mkv"):
-        shutil.copy(path, tmp_path / path.name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The one line that ``vsalign render ARGUMENTS`` prints when it refuses and leaves everything as it was."""
     before = tree(Path())

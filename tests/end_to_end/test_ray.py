@@ -142,6 +142,20 @@ def test_killing_everything_in_the_middle_costs_only_the_chunks_in_flight(films:
     assert np.array_equal(frames_of(out), frames_of(calm))
 
 
+def test_a_worker_that_is_killed_costs_its_chunk_one_retry(films: Path, calm: Path, cluster: str, tmp_path: Path):
+    out, job = tmp_path / "out.mkv", tmp_path / "out.mkv.vsalign"
+    running = subprocess.Popen(command(films, out, "--address", cluster, "--quiet"), cwd=ROOT)
+    deadline = time.monotonic() + 120
+    while len(done_renders(job)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    victims = subprocess.run(["pgrep", "-f", "ray::SpatialWorker.run"], capture_output=True, text=True).stdout.split()
+    os.kill(int(victims[0]), signal.SIGKILL)
+    assert running.wait(timeout=120) == 0
+    failures = [event for event in journal(job) if event["what"] == "failed"]
+    assert [event["cause"] for event in failures] == ["crash"] and not failures[0]["parked"]
+    assert out.read_bytes() == calm.read_bytes()
+
+
 def test_ctrl_c_lets_running_chunks_finish_and_ends_resumable(films: Path, tmp_path: Path):
     out, job = tmp_path / "out.mkv", tmp_path / "out.mkv.vsalign"
     wanted = command(films, out, "--pool", "local")

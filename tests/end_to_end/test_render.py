@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,14 +24,6 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("films")
     write_pair(folder, 100, OFFSET)
     return folder
-
-
-@pytest.fixture
-def here(films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for path in films.glob("*.mkv"):
-        shutil.copy(path, tmp_path / path.name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def render(*arguments: str, out: str = "out.mkv", status: int = 0) -> None:

@@ -1,0 +1,129 @@
+"""Units of work carry all that their bytes depend on, and what unmatched frames show."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from orchestrator.config import JobConfig, job_config
+from orchestrator.inputs import Inputs
+from orchestrator.plan import Plan, choose_bounds, expected_clip_frames, make_plan
+from orchestrator.works import render_works, scan_works, shown
+from tasks.messages import MediaInfo, Probe, Source, VideoFormat
+from tests.factories import frame_index
+from vsalign.framemap import FrameMap
+from vsalign.picture import ColourTags
+
+NUM_FRAMES = 100
+
+
+def probe_of(identity: str) -> Probe:
+    info = MediaInfo(
+        source=Source(f"{identity}.mkv"),
+        identity=identity,
+        container="matroska",
+        streams=(),
+        codec="h264",
+        width=64,
+        height=48,
+        pixel_format="yuv420p",
+        bit_depth=8,
+        time_base=Fraction(1, 90000),
+        average_rate=Fraction(24),
+        num_frames=NUM_FRAMES,
+        sample_aspect_ratio=Fraction(1),
+        rotation_degrees=0,
+        field_order="progressive",
+        colour=ColourTags(),
+        size_bytes=1000,
+    )
+    return Probe(info, frame_index(NUM_FRAMES))
+
+
+def inputs_of(clip: str = "clip", ref: str = "ref") -> Inputs:
+    video = VideoFormat(64, 48, Fraction(24), Fraction(1), ColourTags())
+    return Inputs(probe_of(clip), probe_of(ref), None, video, "yuv420p")
+
+
+def config_of(**sections: dict) -> JobConfig:
+    return job_config({"clip": "clip.mkv", "ref": "ref.mkv", "out": "out.mkv", **sections}, "test")
+
+
+def plan_of(inputs: Inputs, chunk_frames: int = 25) -> Plan:
+    clip, ref = inputs.clip.index, inputs.ref.index
+    return make_plan(clip, ref, choose_bounds(clip, ref, chunk_frames, 1), expected_clip_frames(clip, ref), 20)
+
+
+def fingerprints(inputs: Inputs, config: JobConfig, frame_map: FrameMap | None = None) -> list[str]:
+    chosen = frame_map or FrameMap.identity(NUM_FRAMES, NUM_FRAMES)
+    return [work.fingerprint for work in render_works(plan_of(inputs), inputs, config, chosen, "job")]
+
+
+def test_chunks_of_one_job_have_fingerprints_of_their_own():
+    assert len(set(fingerprints(inputs_of(), config_of()))) == 4
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"encode": {"crf": 20}},
+        {"encode": {"codec": "ffv1"}},
+        {"encode": {"threads": 3}},
+        {"encode": {"preset": "slow"}},
+        {"encode": {"options": {"tune": "film"}}},
+        {"align": {"precision": 3}},
+        {"align": {"warp": False}},
+        {"align": {"unmatched": "black"}},
+    ],
+)
+def test_every_setting_that_changes_bytes_changes_every_fingerprint(changed: dict):
+    before, after = fingerprints(inputs_of(), config_of()), fingerprints(inputs_of(), config_of(**changed))
+    assert not set(before) & set(after)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"run": {"pool": "local", "workers": 3}}, {"output": {"audio": "none"}}, {"sync": {"tr": 3}}]
+)
+def test_settings_that_do_not_touch_the_pixels_leave_fingerprints_alone(changed: dict):
+    assert fingerprints(inputs_of(), config_of()) == fingerprints(inputs_of(), config_of(**changed))
+
+
+def test_another_film_is_another_fingerprint():
+    assert not set(fingerprints(inputs_of(), config_of())) & set(fingerprints(inputs_of(clip="other"), config_of()))
+    assert not set(fingerprints(inputs_of(), config_of())) & set(fingerprints(inputs_of(ref="other"), config_of()))
+
+
+def test_a_changed_map_row_changes_the_fingerprint_of_its_chunk_only():
+    frames = np.arange(NUM_FRAMES)
+    frames[30] = 29
+    changed = FrameMap.of_clip_frames(frames, NUM_FRAMES)
+    pairs = zip(fingerprints(inputs_of(), config_of()), fingerprints(inputs_of(), config_of(), changed), strict=True)
+    assert [one == other for one, other in pairs] == [True, False, True, True]
+
+
+def test_a_scan_depends_on_its_source_and_frames_only():
+    inputs = inputs_of()
+    one = [work.fingerprint for work in scan_works(plan_of(inputs), inputs, "job")]
+    other = [work.fingerprint for work in scan_works(plan_of(inputs, 10), inputs_of(ref="other"), "elsewhere")]
+    assert one[0] == other[0] and one[1] != other[1]
+
+
+def test_an_unmatched_frame_holds_its_nearest_matched_neighbour_in_time_and_geometry():
+    frame_map = FrameMap.of_clip_frames(np.array([-1, -1, 0, 1, -1, -1, -1, 5]), 10)
+    aligned_to, clip_frames = shown(frame_map, "hold")
+    assert aligned_to.tolist() == [2, 2, 2, 3, 3, 3, 7, 7]
+    assert clip_frames.tolist() == [0, 0, 0, 1, 1, 1, 5, 5]
+
+
+@pytest.mark.parametrize("unmatched", ["ref", "fallback", "black"])
+def test_an_unmatched_frame_is_left_to_its_substitute(unmatched: str):
+    frame_map = FrameMap.of_clip_frames(np.array([-1, 0, 1]), 10)
+    aligned_to, clip_frames = shown(frame_map, unmatched)
+    assert aligned_to.tolist() == [0, 1, 2] and clip_frames.tolist() == [-1, 0, 1]
+
+
+def test_a_film_without_any_match_has_nothing_to_hold():
+    aligned_to, clip_frames = shown(FrameMap.of_clip_frames(np.array([-1, -1]), 10), "hold")
+    assert aligned_to.tolist() == [0, 1] and clip_frames.tolist() == [-1, -1]
