@@ -18,7 +18,7 @@ class LocalPool:
         self._todo: queue.Queue[tuple[Work, int] | None] = queue.Queue()
         self._heard: queue.Queue[Event] = queue.Queue()
         self._frames_done = 0
-        self._busy = False
+        self._busy = self._killed = False
         self._thread = threading.Thread(target=self._work, daemon=True, name="local-worker")
         self._thread.start()
 
@@ -41,8 +41,10 @@ class LocalPool:
         return self._frames_done
 
     def close(self, kill: bool = False) -> None:
+        self._killed |= kill
         self._todo.put(None)
-        if not kill:
+        # A thread can't be killed; left alone it ends with the process.
+        if not self._killed:
             self._thread.join()
 
     def _count(self) -> None:

@@ -169,3 +169,20 @@ def test_ctrl_c_lets_running_chunks_finish_and_ends_resumable(films: Path, tmp_p
     events = journal(job)
     submitted = [event["item"] for event in events if event["what"] == "submitted"]
     assert submitted == [event["item"] for event in events if event["what"] == "done"], "a running chunk was thrown away"
+
+
+def test_a_second_ctrl_c_does_not_wait_for_what_runs(films: Path, tmp_path: Path):
+    out, job = tmp_path / "out.mkv", tmp_path / "out.mkv.vsalign"
+    wanted = [*command(films, out, "--pool", "local", "--quiet", "--precision", "4"), "--chunk-frames", "240"]
+    running = subprocess.Popen(wanted, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (job / "journal.jsonl").exists() or '"render-00000"' not in (job / "journal.jsonl").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(1)
+    for _ in range(2):
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.6)
+    _, said = running.communicate(timeout=8)
+    assert running.returncode == 130 and "interrupted during render" in said
+    assert not done_renders(job)
