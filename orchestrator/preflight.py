@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -96,13 +97,19 @@ def load_frame_map(config: JobConfig, num_ref: int, num_clip: int) -> FrameMap:
 
 
 def _probe(given: str, config: JobConfig) -> Probe:
-    found = probe(parse_source(given), config.run.allow_truncated)
+    found = _absolute(probe(parse_source(given), config.run.allow_truncated))
     if found.info.rotation_degrees:
         raise InputError(
             f"{given} is turned by {found.info.rotation_degrees} degrees by its player; accepted: films stored upright "
             f"(re-encode it turned, or remove the rotation tag)"
         )
     return found
+
+
+def _absolute(found: Probe) -> Probe:
+    """With a path that workers find wherever they were started."""
+    source = replace(found.info.source, path=os.path.abspath(found.info.source.path))
+    return replace(found, info=replace(found.info, source=source))
 
 
 def _notices(clip: Probe, ref: Probe, config: JobConfig) -> list[str]:

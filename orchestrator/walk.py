@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -23,17 +23,18 @@ from orchestrator.resume import load_records, sort_units
 from orchestrator.stopping import StopRequest
 from orchestrator.supervise import StageOutcome, run_stage
 from orchestrator.works import render_works, scan_works, solve_work
-from tasks.work import Record, Work
+from tasks.work import SAME_PICTURE, Record, Work
 from vsalign.errors import NoMatchError
 from vsalign.framemap import FrameMap
 
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """The frame map of the film, what the solve found, and how long it took."""
+    """The frame map of the film, what the solve found, the film's constant misalignment, and how long it took."""
 
     frame_map: FrameMap
     facts: dict[str, float | int | str]
+    film_geometry: tuple[float, ...]
     stages: tuple[StageReport, ...]
 
 
@@ -56,7 +57,8 @@ def _render(
         ui.say(f"notice: {line}")
     plan = plan_job(job, config, inputs, pools.num_workers())
     synced = _sync(config, inputs, plan, job, pools, ui, stop, given_map)
-    works = render_works(plan, inputs, config, synced.frame_map, str(job.path.absolute()))
+    job_dir = str(job.path.absolute())
+    works = render_works(plan, inputs, config, synced.frame_map, job_dir, synced.film_geometry)
     records, outcome, stage = _units("render", "chunks", works, job, pools, ui, stop, kind="spatial")
     # The workers are done: on a cluster their machines may go while the film is joined here.
     pools.close()
@@ -122,7 +124,15 @@ def _sync(
     else:
         frame_map = FrameMap.identity(num_ref, num_clip)
     job.store.replace("map.csv", frame_map.to_csv().encode())
-    return Synced(frame_map, facts, stages)
+    return Synced(frame_map, facts, film_geometry(job, facts), stages)
+
+
+def film_geometry(job: JobDir, facts: Mapping[str, float | int | str]) -> tuple[float, ...]:
+    """The misalignment that this solve found, or an earlier one of this job: an edited map then leaves other chunks alone."""
+    if "film_geometry" in facts:
+        job.store.replace("film-geometry.txt", f"{facts['film_geometry']}\n".encode())
+    found = (job.store.read("film-geometry.txt") or b"").decode().split()
+    return tuple(float(number) for number in found) if found else SAME_PICTURE
 
 
 def _solved_map(

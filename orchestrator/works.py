@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,10 @@ from orchestrator.inputs import Inputs
 from orchestrator.plan import Chunk, Plan, Scan
 from tasks.commit import library_versions
 from tasks.messages import MediaInfo
-from tasks.work import RENDER_ABI, SCAN_ABI, SOLVE_ABI, Record, RenderWork, ScanWork, SolveWork
+from tasks.work import RENDER_ABI, SAME_PICTURE, SCAN_ABI, SOLVE_ABI, Record, RenderWork, ScanWork, SolveWork
 from tasks.work import Inputs as WorkInputs
 from vsalign.framemap import FrameMap
+from vsalign.frames import FrameRange
 from vsalign.thumb import THUMB_HEIGHT, THUMB_WIDTH
 
 
@@ -47,11 +48,32 @@ def solve_work(plan: Plan, inputs: Inputs, config: JobConfig, scans: Mapping[str
     )
 
 
-def render_works(plan: Plan, inputs: Inputs, config: JobConfig, frame_map: FrameMap, job_dir: str) -> list[RenderWork]:
+def render_works(
+    plan: Plan,
+    inputs: Inputs,
+    config: JobConfig,
+    frame_map: FrameMap,
+    job_dir: str,
+    film_geometry: tuple[float, ...] = SAME_PICTURE,
+) -> list[RenderWork]:
     """One unit per chunk, with the clip frames that ``frame_map`` gives it."""
     aligned_to, clip_frames = shown(frame_map, config.align.unmatched)
-    common = _render_inputs(inputs, config)
-    return [_render_work(chunk, inputs, config, aligned_to, clip_frames, common, job_dir) for chunk in plan.chunks]
+    common = RenderWork(
+        name="",
+        job_dir=job_dir,
+        inputs={**_render_inputs(inputs, config), **_geometry_input(config, film_geometry)},
+        num_frames=0,
+        ref_frames=FrameRange(0, 0),
+        aligned_to=(),
+        clip_frames=(),
+        film_geometry=film_geometry,
+        align=config.align.settings(),
+        encode=config.encode.settings(),
+        video=inputs.video,
+        pixel_format=inputs.pixel_format,
+        device=config.run.device,
+    )
+    return [_render_work(common, chunk, aligned_to, clip_frames) for chunk in plan.chunks]
 
 
 def shown(frame_map: FrameMap, unmatched: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -84,30 +106,24 @@ def _scan_work(scan: Scan, info: MediaInfo, job_dir: str) -> ScanWork:
 
 
 def _render_work(
-    chunk: Chunk,
-    inputs: Inputs,
-    config: JobConfig,
-    aligned_to: npt.NDArray[np.int64],
-    clip_frames: npt.NDArray[np.int64],
-    common: WorkInputs,
-    job_dir: str,
+    common: RenderWork, chunk: Chunk, aligned_to: npt.NDArray[np.int64], clip_frames: npt.NDArray[np.int64]
 ) -> RenderWork:
     rows = slice(chunk.ref_frames.start, chunk.ref_frames.stop)
     here = (aligned_to[rows], clip_frames[rows])
-    return RenderWork(
+    return replace(
+        common,
         name=f"render-{chunk.index:05d}",
-        job_dir=job_dir,
-        inputs={**common, "frames": str(chunk.ref_frames), "frame map": _digest(*here)},
+        inputs={**common.inputs, "frames": str(chunk.ref_frames), "frame map": _digest(*here)},
         num_frames=len(chunk.ref_frames),
         ref_frames=chunk.ref_frames,
         aligned_to=tuple(here[0].tolist()),
         clip_frames=tuple(here[1].tolist()),
-        align=config.align.settings(),
-        encode=config.encode.settings(),
-        video=inputs.video,
-        pixel_format=inputs.pixel_format,
-        device=config.run.device,
     )
+
+
+def _geometry_input(config: JobConfig, film_geometry: tuple[float, ...]) -> WorkInputs:
+    """Without warp the geometry is not looked at."""
+    return {"film geometry": " ".join(map(str, film_geometry))} if config.align.warp else {}
 
 
 def _render_inputs(inputs: Inputs, config: JobConfig) -> WorkInputs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,19 +12,28 @@ from tasks.messages import AlignSettings, VideoFormat
 from vsalign.picture import Picture, luma
 from vsalign.planes import warp_picture
 from vsalign.spatial import estimate_warp
+from vsalign.warp import affine_warp
 
 
 def align_pair(
-    clip: Picture, ref: Picture | None, video: VideoFormat, settings: AlignSettings, device: str = "cpu"
+    clip: Picture,
+    ref: Picture | None,
+    video: VideoFormat,
+    settings: AlignSettings,
+    film_geometry: Sequence[float],
+    device: str = "cpu",
 ) -> tuple[Picture, float]:
     """The clip picture on ref's geometry at ``video``'s size, and the mean confidence of the warp in [0, 1].
 
-    Without ``settings.warp`` the clip is only scaled to size (``ref`` may be None, confidence 1).
+    ``film_geometry`` (``affine_warp``'s six numbers) is taken for a pair that tells nothing, such as black frames. Without
+    ``settings.warp`` the clip is only scaled to size (``ref`` may be None, confidence 1).
     """
     if not settings.warp or ref is None:
         return warp_picture(clip, None, video.width, video.height), 1.0
     with torch.inference_mode():
         warp = estimate_warp(_luma_tensor(clip, device), _luma_tensor(ref, device), precision=settings.precision)
+        if not warp.confidence.any():
+            warp = affine_warp(film_geometry, (clip.height, clip.width), (ref.height, ref.width), device)
         return warp_picture(clip, warp, video.width, video.height), float(warp.confidence.mean())
 
 

@@ -106,7 +106,7 @@ def _align(work: RenderWork, decoded: Iterator[Shown], clock: _Clock, device: st
             assert shown.substitute is not None
             picture, confidence = shown.substitute, 0.0
         else:
-            picture, confidence = align_pair(shown.clip, shown.ref, work.video, work.align, device)
+            picture, confidence = align_pair(shown.clip, shown.ref, work.video, work.align, work.film_geometry, device)
         clock.align_seconds += perf_counter() - started
         clock.confidence_sum += confidence * shown.num_frames
         yield picture, shown.num_frames

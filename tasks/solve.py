@@ -15,7 +15,7 @@ from vsalign.thumb import THUMB_HEIGHT, THUMB_WIDTH
 
 
 def solve_film(work: SolveWork, store: JobStore, folder: Path) -> tuple[Path, dict[str, float | int | str]]:
-    """The frame map as CSV in ``folder``, and what was found: score, offset in seconds, rate ratio."""
+    """The frame map as CSV in ``folder``, and what was found: score, offset in seconds, rate ratio, film geometry."""
     clip, ref = read_probe(store, "clip"), read_probe(store, "ref")
     result = solve(
         load_thumbs(store, work.clip_blobs, len(clip.index)),
@@ -48,4 +48,5 @@ def _facts(result: SyncResult) -> dict[str, float | int | str]:
         "needed_score": MIN_SCORE,
         "offset_seconds": round(float(result.found.offset_seconds), 6),
         "rate_ratio": round(float(result.found.rate), 9),
+        "film_geometry": " ".join(f"{number:.9g}" for row in result.found.clip_from_ref for number in row),
     }

@@ -21,6 +21,9 @@ SCAN_ABI = 1
 SOLVE_ABI = 1
 RENDER_ABI = 1
 
+#: The film geometry of a clip that shows what the ref shows from edge to edge.
+SAME_PICTURE = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
 Inputs = dict[str, str]
 
 
@@ -74,6 +77,8 @@ class RenderWork(Work):
     """Per frame: the ref frame whose geometry counts; a neighbour's where an unmatched frame holds that one's picture."""
     clip_frames: tuple[int, ...]
     """Per frame: the clip frame shown, -1 for the substitute that ``align.unmatched`` names."""
+    film_geometry: tuple[float, ...]
+    """The film's constant misalignment, six numbers as ``vsalign.warp.affine_warp`` takes them, for pairs that tell nothing."""
     align: AlignSettings
     encode: EncodeSettings
     video: VideoFormat

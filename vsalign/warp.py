@@ -8,6 +8,7 @@ whose border runs half a pixel outside the outermost pixel centres.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,24 @@ def scale_positions(clip_size: tuple[int, int], ref_size: tuple[int, int], devic
     y = (torch.arange(ref_h, dtype=torch.float32, device=device) + 0.5) * (clip_h / ref_h) - 0.5
     x = (torch.arange(ref_w, dtype=torch.float32, device=device) + 0.5) * (clip_w / ref_w) - 0.5
     return torch.stack([x[None, :].expand(ref_h, -1), y[:, None].expand(-1, ref_w)])[None].contiguous()
+
+
+def affine_warp(
+    rows: Sequence[float], clip_size: tuple[int, int], ref_size: tuple[int, int], device: torch.device | str | None = None
+) -> Warp:
+    """The warp of one affine map for the whole picture, B = 1, confidence 0: it stands in where pictures tell nothing.
+
+    ``rows`` are six numbers a b c d e f: clip x = a x + b y + c, clip y = d x + e y + f, on both pictures in coordinates that
+    run from -1 to 1 from edge to edge. Sizes are (height, width) in pixels.
+    """
+    (clip_h, clip_w), (ref_h, ref_w) = clip_size, ref_size
+    a, b, c, d, e, f = rows
+    x = ((torch.arange(ref_w, dtype=torch.float32, device=device) + 0.5) * (2 / ref_w) - 1)[None, :]
+    y = ((torch.arange(ref_h, dtype=torch.float32, device=device) + 0.5) * (2 / ref_h) - 1)[:, None]
+    clip_x = (a * x + b * y + c + 1) * (clip_w / 2) - 0.5
+    clip_y = (d * x + e * y + f + 1) * (clip_h / 2) - 0.5
+    positions = torch.stack([clip_x, clip_y])[None]
+    return Warp(positions, torch.zeros_like(positions[:, :1]))
 
 
 def positions_inside(positions: Tensor, clip_size: tuple[int, int]) -> Tensor:

@@ -160,11 +160,12 @@ def test_a_changed_setting_renders_all_chunks_again_and_says_why(here: Path, cap
     assert "stale 4 (encode.crf 18.0 -> 20.0)" in said and "scan: reused 2 scans, missing 0" in said
 
 
-def test_an_edited_map_renders_only_the_chunks_it_changes(here: Path, capsys):
-    render("--chunk-frames", "25", "--no-warp")
+@pytest.mark.parametrize("warp", [(), ("--no-warp",)])
+def test_an_edited_map_renders_only_the_chunks_it_changes(here: Path, warp: tuple[str, ...]):
+    render("--chunk-frames", "25", *warp)
     rows = Path("out.mkv.vsalign/map.csv").read_text().replace("\n60,57,", "\n60,56,")
     Path("mine.csv").write_text(rows)
-    render("--chunk-frames", "25", "--no-warp", "--frame-map", "mine.csv", "--overwrite")
+    render("--chunk-frames", "25", *warp, "--frame-map", "mine.csv", "--overwrite")
     stages = {stage["name"]: stage for stage in last_report()["stages"]}
     assert stages["render"]["reused_units"] == 3 and stages["render"]["frames"] == 25
 

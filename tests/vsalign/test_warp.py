@@ -1,9 +1,10 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.testing import assert_close
 
 from vsalign.resample import low_pass, spline36_cpu, spline36_torch
-from vsalign.warp import Warp, apply_warp, mean_scale, positions_inside, scale_positions
+from vsalign.warp import Warp, affine_warp, apply_warp, mean_scale, positions_inside, scale_positions
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -138,3 +139,16 @@ def test_what_does_not_fit_together_is_named() -> None:
         Warp(torch.zeros(1, 2, 4, 5), torch.ones(1, 1, 5, 4))
     with pytest.raises(ValueError, match="clip_from_ref"):
         Warp(torch.zeros(1, 4, 5, 2), torch.ones(1, 1, 4, 5))
+
+
+def test_an_affine_warp_of_equal_pictures_is_the_pure_change_of_size():
+    warp = affine_warp((1, 0, 0, 0, 1, 0), (40, 64), (90, 120))
+    assert_close(warp.clip_from_ref, scale_positions((40, 64), (90, 120)), atol=1e-4, rtol=0)
+    assert not warp.confidence.any()
+
+
+def test_an_affine_warp_moves_by_halves_of_the_picture_with_x_before_y():
+    warp = affine_warp((1, 0, 0.5, 0, 1, -0.25), (40, 64), (40, 64))
+    moved = warp.clip_from_ref - scale_positions((40, 64), (40, 64))
+    assert_close(moved[0, 0], torch.full((40, 64), 16.0), atol=1e-4, rtol=0)
+    assert_close(moved[0, 1], torch.full((40, 64), -5.0), atol=1e-4, rtol=0)
