@@ -16,9 +16,8 @@ from orchestrator.config import JobConfig
 from orchestrator.errors import InterruptedRun, StageFailed
 from orchestrator.inputs import Inputs
 from orchestrator.jobdir import JobDir
-from orchestrator.progress import Ui
+from orchestrator.jobrun import JobRun
 from orchestrator.report import StageReport
-from orchestrator.stopping import StopRequest
 from tasks.commit import file_sha256
 from tasks.messages import Probe
 from tasks.stitch import AudioCopy, SegmentPlan, stitch, verify
@@ -34,45 +33,29 @@ class Finished:
     stages: tuple[StageReport, ...]
 
 
-def finish(
-    config: JobConfig,
-    inputs: Inputs,
-    job: JobDir,
-    works: Sequence[RenderWork],
-    records: Mapping[str, Record],
-    frame_map: FrameMap,
-    ui: Ui,
-    stop: StopRequest,
-) -> Finished:
+def finish(run: JobRun, works: Sequence[RenderWork], records: Mapping[str, Record], frame_map: FrameMap) -> Finished:
     """Join the segments of ``works`` with the audio to OUT. Raises StageFailed when the joined file is not as planned."""
+    config, inputs, store = run.config, run.inputs, run.job.store
     audio = audio_copy(config, inputs, frame_map)
     fingerprint = _fingerprint(config, inputs, audio, works, records)
-    if _final(config) == (fingerprint, _sha_if_there(Path(config.out))):
-        ui.say(f"{config.out} is finished already")
-        return Finished(())
     out = Path(config.out)
+    if _final(config) == (fingerprint, _sha_if_there(out)):
+        run.ui.say(f"{config.out} is finished already")
+        return Finished(())
     part = out.with_name(f".{out.stem}.part{out.suffix}")
-    segments = [SegmentPlan(str(job.store.local_path(records[work.name].blob)), work.ref_frames) for work in works]
+    segments = [SegmentPlan(str(store.local_path(records[work.name].blob)), work.ref_frames) for work in works]
     started, num_frames = time.monotonic(), len(inputs.ref.index)
-    with ui.stage("stitch", num_frames) as view:
-
-        def progress(frames: int) -> None:
-            if stop.kill:
-                raise InterruptedRun("stitch", frames, num_frames)
-            view.running(frames)
-
-        ref = inputs.ref.index
-        stitch(segments, ref.pts, ref.time_base, int(ref.duration[-1]), str(part), audio, progress)
+    _stitch(run, segments, part, audio)
     stitched = time.monotonic()
-    result = verify(str(part), ref.pts, ref.time_base, audio is not None)
+    result = verify(str(part), inputs.ref.index.pts, inputs.ref.index.time_base, audio is not None)
     if result.problems:
         raise StageFailed("verify", str(part), "; ".join(result.problems))
     # The record goes first: a kill between the two leaves an OUT that resume knows as its own.
     final = {"fingerprint": fingerprint, "sha256": file_sha256(part), "out": str(out.absolute())}
-    job.store.replace("final.json", (json.dumps(final, indent=1) + "\n").encode())
+    store.replace("final.json", (json.dumps(final, indent=1) + "\n").encode())
     publish_file(part, out)
     if config.output.clean:
-        _clean(job, works, records)
+        _clean(run.job, works, records)
     verified = time.monotonic()
     return Finished(
         (
@@ -80,6 +63,18 @@ def finish(
             StageReport("verify", num_frames, round(verified - stitched, 3)),
         )
     )
+
+
+def _stitch(run: JobRun, segments: list[SegmentPlan], part: Path, audio: AudioCopy | None) -> None:
+    ref = run.inputs.ref.index
+    with run.ui.stage("stitch", len(ref)) as view:
+
+        def progress(frames: int) -> None:
+            if run.stop.kill:
+                raise InterruptedRun("stitch", frames, len(ref))
+            view.running(frames)
+
+        stitch(segments, ref.pts, ref.time_base, int(ref.duration[-1]), str(part), audio, progress)
 
 
 def audio_copy(config: JobConfig, inputs: Inputs, frame_map: FrameMap) -> AudioCopy | None:

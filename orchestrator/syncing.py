@@ -1,0 +1,77 @@
+"""The sync stage: the frame map of the film, solved from both films or given by the user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.errors import StageFailed
+from orchestrator.jobdir import discard
+from orchestrator.jobrun import JobRun, UnitsDone, do_units
+from orchestrator.plan import expected_clip_frames
+from orchestrator.report import StageReport
+from orchestrator.works import scan_works, solve_work
+from tasks.work import SAME_PICTURE
+from vsalign.errors import NoMatchError
+from vsalign.framemap import FrameMap
+
+Facts = Mapping[str, float | int | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """The frame map of the film, what the solve found, the film's constant misalignment, and how long it took."""
+
+    frame_map: FrameMap
+    facts: Facts
+    film_geometry: tuple[float, ...]
+    stages: tuple[StageReport, ...]
+
+
+def sync_films(run: JobRun, given_map: FrameMap | None) -> Synced:
+    """The map that the settings ask for, left in the job directory as map.csv. Raises NoMatchError, StageFailed."""
+    facts: Facts = {}
+    stages: tuple[StageReport, ...] = ()
+    if run.config.sync.mode == "auto":
+        frame_map, facts, stages = _solved_map(run)
+    else:
+        frame_map = _plain_map(run) if given_map is None else given_map
+    run.job.store.replace("map.csv", frame_map.to_csv().encode())
+    return Synced(frame_map, facts, _film_geometry(run, facts), stages)
+
+
+def _plain_map(run: JobRun) -> FrameMap:
+    clip, ref, settings = run.inputs.clip.index, run.inputs.ref.index, run.config.sync
+    if settings.mode == "offset":
+        return FrameMap.constant_offset(len(ref), expected_clip_frames(clip, ref), settings.offset, len(clip))
+    return FrameMap.identity(len(ref), len(clip))
+
+
+def _solved_map(run: JobRun) -> tuple[FrameMap, Facts, tuple[StageReport, ...]]:
+    scans = do_units(run, "scan", "scans", scan_works(run.plan, run.inputs, run.job_dir), kind="temporal")
+    _nothing_parked("scan", scans)
+    work = solve_work(run.plan, run.inputs, run.config, scans.records, run.job_dir)
+    solved = do_units(run, "solve", "maps", [work], kind="temporal")
+    _nothing_parked("solve", solved)
+    record = solved.records[work.name]
+    score, needed = float(record.facts["score"]), float(record.facts["needed_score"])
+    if score < needed and not run.config.sync.force:
+        discard(run.job)
+        raise NoMatchError(score, needed)
+    text = (run.job.store.read(record.blob) or b"").decode()
+    frame_map = FrameMap.from_csv(text, len(run.inputs.ref.index), len(run.inputs.clip.index))
+    return frame_map, record.facts, (scans.report, solved.report)
+
+
+def _film_geometry(run: JobRun, facts: Facts) -> tuple[float, ...]:
+    """The misalignment that this solve found, or an earlier one of this job: an edited map then leaves other chunks alone."""
+    store = run.job.store
+    if "film_geometry" in facts:
+        store.replace("film-geometry.txt", f"{facts['film_geometry']}\n".encode())
+    found = (store.read("film-geometry.txt") or b"").decode().split()
+    return tuple(float(number) for number in found) if found else SAME_PICTURE
+
+
+def _nothing_parked(stage: str, done: UnitsDone) -> None:
+    for name, failure in done.outcome.parked.items():
+        raise StageFailed(stage, name, failure.message)
