@@ -8,9 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tasks.messages import FrameIndex
+from orchestrator.config import JobConfig, job_config
+from orchestrator.inputs import Inputs
+from tasks.messages import FrameIndex, MediaInfo, Probe, Source, VideoFormat
 from tasks.work import RECORD_SCHEMA, Record, ScanWork, Work
 from vsalign.frames import FrameRange
+from vsalign.picture import ColourTags
+
+NUM_FRAMES = 100
 
 
 def work(name: str = "scan-clip-00000", job_dir: str = "job", **inputs: str) -> ScanWork:
@@ -51,3 +56,35 @@ def frame_index(num_frames: int, keys: int = 12, rate: Fraction = Fraction(24), 
         packet_bytes=np.full(num_frames, 1000, np.int64),
         time_base=Fraction(1, 90000),
     )
+
+
+def probe_of(identity: str) -> Probe:
+    info = MediaInfo(
+        source=Source(f"{identity}.mkv"),
+        identity=identity,
+        container="matroska",
+        streams=(),
+        codec="h264",
+        width=64,
+        height=48,
+        pixel_format="yuv420p",
+        bit_depth=8,
+        time_base=Fraction(1, 90000),
+        average_rate=Fraction(24),
+        num_frames=NUM_FRAMES,
+        sample_aspect_ratio=Fraction(1),
+        rotation_degrees=0,
+        field_order="progressive",
+        colour=ColourTags(),
+        size_bytes=1000,
+    )
+    return Probe(info, frame_index(NUM_FRAMES))
+
+
+def inputs_of(clip: str = "clip", ref: str = "ref") -> Inputs:
+    video = VideoFormat(64, 48, Fraction(24), Fraction(1), ColourTags())
+    return Inputs(probe_of(clip), probe_of(ref), None, video, "yuv420p")
+
+
+def config_of(**sections: dict) -> JobConfig:
+    return job_config({"clip": "clip.mkv", "ref": "ref.mkv", "out": "out.mkv", **sections}, "test")

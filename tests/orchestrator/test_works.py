@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 
-from orchestrator.config import JobConfig, job_config
+from orchestrator.config import JobConfig
 from orchestrator.inputs import Inputs
 from orchestrator.plan import Plan, choose_bounds, expected_clip_frames, make_plan
 from orchestrator.works import render_works, scan_works, shown
-from tasks.messages import MediaInfo, Probe, Source, VideoFormat
-from tests.factories import frame_index
+from tests.factories import config_of, inputs_of
 from vsalign.framemap import FrameMap
-from vsalign.picture import ColourTags
 
-NUM_FRAMES = 100
-
-
-def probe_of(identity: str) -> Probe:
-    info = MediaInfo(
-        source=Source(f"{identity}.mkv"),
-        identity=identity,
-        container="matroska",
-        streams=(),
-        codec="h264",
-        width=64,
-        height=48,
-        pixel_format="yuv420p",
-        bit_depth=8,
-        time_base=Fraction(1, 90000),
-        average_rate=Fraction(24),
-        num_frames=NUM_FRAMES,
-        sample_aspect_ratio=Fraction(1),
-        rotation_degrees=0,
-        field_order="progressive",
-        colour=ColourTags(),
-        size_bytes=1000,
-    )
-    return Probe(info, frame_index(NUM_FRAMES))
-
-
-def inputs_of(clip: str = "clip", ref: str = "ref") -> Inputs:
-    video = VideoFormat(64, 48, Fraction(24), Fraction(1), ColourTags())
-    return Inputs(probe_of(clip), probe_of(ref), None, video, "yuv420p")
-
-
-def config_of(**sections: dict) -> JobConfig:
-    return job_config({"clip": "clip.mkv", "ref": "ref.mkv", "out": "out.mkv", **sections}, "test")
+NUM_FRAMES = 100  # of factories' films
 
 
 def plan_of(inputs: Inputs, chunk_frames: int = 25) -> Plan:
@@ -127,3 +91,14 @@ def test_an_unmatched_frame_is_left_to_its_substitute(unmatched: str):
 def test_a_film_without_any_match_has_nothing_to_hold():
     aligned_to, clip_frames = shown(FrameMap.of_clip_frames(np.array([-1, -1]), 10), "hold")
     assert aligned_to.tolist() == [0, 1] and clip_frames.tolist() == [-1, -1]
+
+
+def test_the_films_geometry_counts_only_where_frames_are_warped():
+    inputs, frame_map, moved = inputs_of(), FrameMap.identity(NUM_FRAMES, NUM_FRAMES), (1.0, 0.0, 0.1, 0.0, 1.0, 0.0)
+
+    def first(config: JobConfig, *geometry: tuple[float, ...]) -> str:
+        return render_works(plan_of(inputs), inputs, config, frame_map, "job", *geometry)[0].fingerprint
+
+    still = config_of(align={"warp": False})
+    assert first(still) == first(still, moved)
+    assert first(config_of()) != first(config_of(), moved)
