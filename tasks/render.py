@@ -11,7 +11,7 @@ from time import perf_counter
 
 from tasks.align import align_pair
 from tasks.decode import FrameReader
-from tasks.encode import SegmentWriter, inspect_segment
+from tasks.encode import SegmentWriter
 from tasks.errors import SegmentMismatch
 from tasks.messages import Role, Segment
 from tasks.pipeline import prefetch
@@ -113,12 +113,11 @@ def _align(work: RenderWork, decoded: Iterator[Shown], clock: _Clock, device: st
 
 
 def _encode(work: RenderWork, path: str, aligned: Iterator[tuple[Picture, int]], clock: _Clock, on_frame: OnFrame) -> Segment:
-    writer = SegmentWriter(path, work.video, work.encode, work.pixel_format)
-    for picture, num_frames in aligned:
-        started = perf_counter()
-        for _ in range(num_frames):
-            writer.write(picture)
-            on_frame()
-        clock.encode_seconds += perf_counter() - started
-    writer.close()
-    return inspect_segment(path)
+    with SegmentWriter(path, work.video, work.encode, work.pixel_format) as writer:
+        for picture, num_frames in aligned:
+            started = perf_counter()
+            for _ in range(num_frames):
+                writer.write(picture)
+                on_frame()
+            clock.encode_seconds += perf_counter() - started
+        return writer.close()
