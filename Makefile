@@ -11,8 +11,8 @@ setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	@python=$$(bash find-python.sh) || exit 1; \
-	echo "setting up $(VENV) with $$($$python --version) (a few minutes, about 6 GB, once)"; \
-	rm -rf $(VENV) && $$python -m venv $(VENV) \
+	echo "setting up $(VENV) with $$("$$python" --version) (a few minutes, about 6 GB, once)"; \
+	rm -rf $(VENV) && "$$python" -m venv $(VENV) \
 	&& $(VENV)/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]' \
 	&& touch $@
 

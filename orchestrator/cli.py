@@ -116,8 +116,7 @@ def plan(
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show chunks, what each reads, and estimates of disk and time; writes nothing."""
-    flags = {**locals(), "out": out or _beside(clip), "overwrite": True}
-    raise typer.Exit(commands.plan(_config(flags), json_output))
+    raise typer.Exit(commands.plan(_config({**locals(), "out": out or _unnamed(clip)}), json_output))
 
 
 @app.command()
@@ -194,23 +193,24 @@ def run(arguments: list[str]) -> int:
     """The exit status of ``vsalign ARGUMENTS``; known failures become one line on stderr."""
     try:
         # Commands end in typer.Exit, whose status comes back here because standalone_mode is off.
-        return int(app(arguments, prog_name="vsalign", standalone_mode=False) or 0)
+        return int(app(arguments or ["--help"], prog_name="vsalign", standalone_mode=False) or 0)
     except typer.TyperException as error:
         stderr_line(f"vsalign: {error} (--help lists what is accepted)")
         return 2
-    except (VsalignError, KeyboardInterrupt, typer.Abort) as error:
-        stderr_line(f"vsalign: {' '.join(str(error).split()) or 'interrupted'}")
+    except (VsalignError, OSError, KeyboardInterrupt, typer.Abort) as error:
+        stderr_line(f"vsalign: {' '.join(str(error).split()) or 'interrupted; what is finished is kept'}")
         return _status_of(error)
 
 
 def _status_of(error: BaseException) -> int:
     if isinstance(error, InputError):
         return 2
-    return 1 if isinstance(error, VsalignError) and not isinstance(error, InterruptedRun) else 130
+    return 1 if isinstance(error, (VsalignError, OSError)) and not isinstance(error, InterruptedRun) else 130
 
 
-def _beside(clip: str) -> str | None:
-    return None if clip.endswith(".toml") else str(Path.cwd() / "plan-only.mkv")
+def _unnamed(clip: str) -> str | None:
+    """A plan needs no output; a job file names one."""
+    return None if clip.endswith(".toml") else "OUT.mkv"
 
 
 #: Which flag goes to which table of the job file, under which key.
@@ -257,7 +257,7 @@ def _tables(flags: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if len(modes) > 1:
         raise InputError("--no-sync, --offset and --frame-map exclude each other; accepted: one of them")
     if modes:
-        tables["sync"]["mode"] = modes[0]
+        tables["sync"] |= {"mode": modes[0], "frame_map": flags.get("frame_map") or ""}
     return {table: values for table, values in tables.items() if values}
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +15,7 @@ from orchestrator.jobdir import saved_config
 from orchestrator.plan import choose_bounds, expected_clip_frames, make_plan
 from orchestrator.planview import plan_json, plan_table
 from orchestrator.pools import Pools
-from orchestrator.preflight import look_at_inputs
+from orchestrator.preflight import look_at_sources
 from orchestrator.progress import Ui
 from orchestrator.report import format_report, sync_line
 from orchestrator.status import job_status, status_text
@@ -37,7 +37,7 @@ def render(config: JobConfig, resuming: bool = False) -> int:
     with stop_on_signals() as stop:
         report = render_job(config, Ui(config.run.quiet), stop, resuming)
     if not config.run.quiet or not report.complete:
-        print(format_report(report.to_json()), end="")
+        print(format_report(report.to_json()).rstrip())
     return 0 if report.complete else 1
 
 
@@ -50,8 +50,9 @@ def resume(job_dir: Path, quiet: bool) -> int:
 
 def plan(config: JobConfig, as_json: bool) -> int:
     """Print what would be done; nothing is written."""
-    inputs = look_at_inputs(config)
-    workers = Pools(config.run).num_workers()
+    inputs = look_at_sources(config)
+    with closing(Pools(config.run)) as pools:
+        workers = pools.num_workers()
     clip, ref = inputs.clip.index, inputs.ref.index
     bounds = choose_bounds(clip, ref, config.run.chunk_frames, workers)
     expected = expected_clip_frames(clip, ref, config.sync.offset)
@@ -68,14 +69,11 @@ def plan(config: JobConfig, as_json: bool) -> int:
 
 
 def sync(config: JobConfig, choose_pool: bool) -> int:
-    """Write the frame map; the job directory goes once it is written, unless the user named one."""
+    """Write the frame map and say what was found."""
     if choose_pool and config.run.address is None:
         config = config.model_copy(update={"run": config.run.model_copy(update={"pool": _pool_for(config)})})
     with stop_on_signals() as stop:
         synced = sync_films(config, Ui(config.run.quiet), stop)
-    Path(config.out).write_bytes((config.job_dir / "map.csv").read_bytes())
-    if not config.run.job:
-        shutil.rmtree(config.job_dir)
     if not config.run.quiet:
         matched = int(synced.frame_map.matched.sum())
         found = f"; {sync_line(synced.facts)}" if synced.facts else ""
@@ -97,7 +95,7 @@ def report(job_dir: Path, as_json: bool) -> int:
     if not path.is_file():
         raise InputError(f"{job_dir} has no report yet; vsalign status shows how far it is")
     values = json.loads(path.read_bytes())
-    print(json.dumps(values, indent=1) if as_json else format_report(values), end="")
+    print(json.dumps(values, indent=1) if as_json else format_report(values).rstrip())
     return 0
 
 

@@ -54,8 +54,8 @@ class AlignConfig(_Section):
 
     @model_validator(mode="after")
     def _fallback_is_named(self) -> AlignConfig:
-        if self.unmatched == "fallback" and not self.fallback:
-            raise ValueError('align.unmatched = "fallback" needs align.fallback, the path of a film with as many frames as ref')
+        if (self.unmatched == "fallback") != bool(self.fallback):
+            raise ValueError('align.unmatched = "fallback" goes with align.fallback, a film with as many frames as ref')
         return self
 
     def settings(self) -> AlignSettings:

@@ -23,7 +23,9 @@ class InterruptedRun(VsalignError):
         self.stage, self.done, self.total = stage, done, total
 
     def __str__(self) -> str:
-        return f"interrupted during {self.stage}: {self.done} of {self.total} done and kept; resume goes on from there"
+        return (
+            f"interrupted during {self.stage}: {self.done} of {self.total} done and kept; the same command goes on from there"
+        )
 
 
 class StageFailed(VsalignError):

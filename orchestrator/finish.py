@@ -6,14 +6,14 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from orchestrator.config import JobConfig
-from orchestrator.errors import InterruptedRun, StageFailed
+from orchestrator.errors import StageFailed
 from orchestrator.inputs import Inputs
 from orchestrator.jobdir import JobDir
 from orchestrator.jobrun import JobRun
@@ -21,41 +21,72 @@ from orchestrator.report import StageReport
 from tasks.commit import file_sha256
 from tasks.messages import Probe
 from tasks.stitch import AudioCopy, SegmentPlan, stitch, verify
-from tasks.store import publish_file
+from tasks.store import JobStore, open_store, publish_file
 from tasks.work import Record, RenderWork
 from vsalign.framemap import FrameMap
+
+#: Raised by hand when a change to stitching alters its bytes.
+STITCH_ABI = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """What was published: the hash of all it was made of, the file's own hash, and whether it has sound."""
+
+    fingerprint: str
+    sha256: str
+    has_audio: bool
+
+
+def read_final(store: JobStore) -> Final | None:
+    """What this job published last; None when it has not, or its note is torn."""
+    try:
+        return Final(**json.loads(store.read("final.json") or b""))
+    except (ValueError, TypeError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A published output and the time its last stages took."""
+    """A published output and the time its last stages took; no stages when it was there already."""
 
     stages: tuple[StageReport, ...]
 
 
+def already_finished(run: JobRun, works: Sequence[RenderWork], frame_map: FrameMap) -> Finished | None:
+    """OUT as this job published it, made of these very units; None when there is something left to do."""
+    out = Path(run.config.out)
+    audio = audio_copy(run.config, run.inputs, frame_map)
+    final = _final(run.config)
+    if final is None or (final.fingerprint, final.sha256) != (_fingerprint(run, audio, works), _sha_if_there(out)):
+        return None
+    run.ui.say(f"{out} is finished already")
+    if run.config.output.clean:
+        _clean(run.job)
+    return Finished(())
+
+
 def finish(run: JobRun, works: Sequence[RenderWork], records: Mapping[str, Record], frame_map: FrameMap) -> Finished:
     """Join the segments of ``works`` with the audio to OUT. Raises StageFailed when the joined file is not as planned."""
-    config, inputs, store = run.config, run.inputs, run.job.store
-    audio = audio_copy(config, inputs, frame_map)
-    fingerprint = _fingerprint(config, inputs, audio, works, records)
-    out = Path(config.out)
-    if _final(config) == (fingerprint, _sha_if_there(out)):
-        run.ui.say(f"{config.out} is finished already")
-        return Finished(())
+    # Absolute, for FFmpeg takes "Alien: Covenant.mkv" for a protocol; resolved, so that a link is followed and not replaced.
+    out = Path(run.config.out).resolve()
     part = out.with_name(f".{out.stem}.part{out.suffix}")
+    audio = audio_copy(run.config, run.inputs, frame_map)
+    store, num_frames = run.job.store, len(run.inputs.ref.index)
     segments = [SegmentPlan(str(store.local_path(records[work.name].blob)), work.ref_frames) for work in works]
-    started, num_frames = time.monotonic(), len(inputs.ref.index)
-    _stitch(run, segments, part, audio)
-    stitched = time.monotonic()
-    result = verify(str(part), inputs.ref.index.pts, inputs.ref.index.time_base, audio is not None)
-    if result.problems:
-        raise StageFailed("verify", str(part), "; ".join(result.problems))
-    # The record goes first: a kill between the two leaves an OUT that resume knows as its own.
-    final = {"fingerprint": fingerprint, "sha256": file_sha256(part), "out": str(out.absolute())}
-    store.replace("final.json", (json.dumps(final, indent=1) + "\n").encode())
-    publish_file(part, out)
-    if config.output.clean:
-        _clean(run.job, works, records)
+    started = time.monotonic()
+    try:
+        _stitch(run, segments, part, audio)
+        stitched = time.monotonic()
+        _verify(run, part, audio is not None)
+        # The record goes first: a kill between the two leaves an OUT that resume knows as its own.
+        final = Final(_fingerprint(run, audio, works), file_sha256(part), audio is not None)
+        store.replace("final.json", (json.dumps(asdict(final), indent=1) + "\n").encode())
+        publish_file(part, out)
+    finally:
+        part.unlink(missing_ok=True)
+    if run.config.output.clean:
+        _clean(run.job)
     verified = time.monotonic()
     return Finished(
         (
@@ -68,13 +99,14 @@ def finish(run: JobRun, works: Sequence[RenderWork], records: Mapping[str, Recor
 def _stitch(run: JobRun, segments: list[SegmentPlan], part: Path, audio: AudioCopy | None) -> None:
     ref = run.inputs.ref.index
     with run.ui.stage("stitch", len(ref)) as view:
+        stitch(segments, ref.pts, ref.time_base, int(ref.duration[-1]), str(part), audio, view.running)
 
-        def progress(frames: int) -> None:
-            if run.stop.kill:
-                raise InterruptedRun("stitch", frames, len(ref))
-            view.running(frames)
 
-        stitch(segments, ref.pts, ref.time_base, int(ref.duration[-1]), str(part), audio, progress)
+def _verify(run: JobRun, part: Path, audio_expected: bool) -> None:
+    ref = run.inputs.ref.index
+    result = verify(str(part), ref.pts, ref.time_base, audio_expected)
+    if result.problems:
+        raise StageFailed("verify", str(part), "; ".join(result.problems))
 
 
 def audio_copy(config: JobConfig, inputs: Inputs, frame_map: FrameMap) -> AudioCopy | None:
@@ -82,7 +114,7 @@ def audio_copy(config: JobConfig, inputs: Inputs, frame_map: FrameMap) -> AudioC
     if config.output.audio == "none":
         return None
     source = inputs.ref if config.output.audio == "ref" else inputs.clip
-    if not any(stream.kind == "audio" for stream in source.info.streams):
+    if not source.info.has_audio:
         return None
     shift = Fraction(0) if config.output.audio == "ref" else median_shift(inputs.clip, inputs.ref, frame_map)
     return AudioCopy(source.info.source.path, shift)
@@ -102,38 +134,29 @@ def median_shift(clip: Probe, ref: Probe, frame_map: FrameMap) -> Fraction:
 def out_is_ours(config: JobConfig) -> bool:
     """OUT is, byte for byte, what this job directory says it published."""
     final = _final(config)
-    return final is not None and final[1] == _sha_if_there(Path(config.out))
+    return final is not None and final.sha256 == _sha_if_there(Path(config.out))
 
 
-def _final(config: JobConfig) -> tuple[str, str | None] | None:
-    """(fingerprint, sha256) of the output that this job published last."""
-    try:
-        final = json.loads((config.job_dir / "final.json").read_bytes())
-        return str(final["fingerprint"]), str(final["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _final(config: JobConfig) -> Final | None:
+    return read_final(open_store(str(config.job_dir)))
 
 
 def _sha_if_there(path: Path) -> str | None:
     return file_sha256(path) if path.is_file() else None
 
 
-def _fingerprint(
-    config: JobConfig,
-    inputs: Inputs,
-    audio: AudioCopy | None,
-    works: Sequence[RenderWork],
-    records: Mapping[str, Record],
-) -> str:
+def _fingerprint(run: JobRun, audio: AudioCopy | None, works: Sequence[RenderWork]) -> str:
+    """Hash of all that the joined file depends on: its units, the audio, the container, the ref's times."""
+    sound = f"{run.config.output.audio} {audio.shift_seconds if audio else ''}"
+    times = run.inputs.ref.info.identity
+    parts = [str(STITCH_ABI), sound, Path(run.config.out).suffix, times, run.inputs.clip.info.identity]
     digest = hashlib.sha256()
-    sound = f"{config.output.audio} {audio.shift_seconds if audio else ''}"
-    parts = [sound, Path(config.out).suffix, inputs.ref.info.identity, inputs.clip.info.identity]
-    for part in (*parts, *(records[work.name].sha256 for work in works)):
+    for part in (*parts, *(work.fingerprint for work in works)):
         digest.update(f"{len(part)}:{part}".encode())
     return digest.hexdigest()
 
 
-def _clean(job: JobDir, works: Sequence[RenderWork], records: Mapping[str, Record]) -> None:
-    """Drop the segments with their records, so that nothing points at what is gone."""
-    job.store.remove([work.record_name for work in works])
-    job.store.remove([records[work.name].blob for work in works])
+def _clean(job: JobDir) -> None:
+    """Drop all segments, those of earlier settings too, with their records, so that nothing points at what is gone."""
+    job.store.remove([name for name in job.store.names("done") if name.startswith("done/render-")])
+    job.store.remove(job.store.names("seg"))

@@ -22,11 +22,11 @@ from vsalign.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class JobDir:
-    """An opened job directory; ``fresh`` when this run made it."""
+    """An opened job directory; ``made_here`` when this run created the folder."""
 
     path: Path
     store: JobStore
-    fresh: bool
+    made_here: bool
 
 
 def check_job_dir(config: JobConfig, inputs: Inputs) -> None:
@@ -52,13 +52,13 @@ def open_job(config: JobConfig, inputs: Inputs) -> Iterator[JobDir]:
     """
     check_job_dir(config, inputs)
     path = config.job_dir
-    fresh = _is_fresh(path)
+    made_here = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
     with _locked(path):
-        yield _prepare(path, fresh, config, inputs)
+        yield _prepare(path, made_here, config, inputs)
 
 
-def _prepare(path: Path, fresh: bool, config: JobConfig, inputs: Inputs) -> JobDir:
+def _prepare(path: Path, made_here: bool, config: JobConfig, inputs: Inputs) -> JobDir:
     store = open_store(str(path.absolute()))
     store.clear_scratch()
     for role, probe in (("clip", inputs.clip), ("ref", inputs.ref), ("fallback", inputs.fallback)):
@@ -71,7 +71,7 @@ def _prepare(path: Path, fresh: bool, config: JobConfig, inputs: Inputs) -> JobD
         "config": _absolute(config),
     }
     store.replace("job.json", _json(job))
-    return JobDir(path, store, fresh)
+    return JobDir(path, store, made_here)
 
 
 @contextmanager
@@ -80,19 +80,24 @@ def _locked(path: Path) -> Iterator[None]:
     with (path / "lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise InputError(f"{path}: another vsalign is at work on this job") from None
+        except OSError:
+            pass  # a mount without locks: records keep two runs correct all the same
         yield
 
 
 def _is_fresh(path: Path) -> bool:
     """Nothing is there, or only what a job killed while it began has left."""
-    return not path.exists() or (path.is_dir() and {entry.name for entry in path.iterdir()} <= {"lock", "probe", "tmp"})
+    if not path.exists():
+        return True
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else {"not a folder"}
+    return not {name for name in names if not name.startswith(".")} - {"lock", "probe"}
 
 
 def discard(job: JobDir) -> None:
     """Remove a job directory that this run made for nothing."""
-    if job.fresh:
+    if job.made_here:
         shutil.rmtree(job.path, ignore_errors=True)
 
 
@@ -136,7 +141,7 @@ def _absolute(config: JobConfig) -> dict[str, Any]:
 
 def _read_job(path: Path) -> dict[str, Any]:
     job = _read_json((path / "job.json").read_bytes() if (path / "job.json").is_file() else None)
-    if job is None:
+    if job is None or not {"clip", "ref", "config"} <= job.keys():
         raise InputError(f"{path} is no job directory (no readable job.json in it); --job names another one")
     if job.get("schema_version") != JOB_SCHEMA:
         raise InputError(f"{path}: job schema {job.get('schema_version')}; this version reads {JOB_SCHEMA}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -52,6 +53,8 @@ def ray_cluster(address: str | None, num_cpus: int | None = None) -> Iterator[No
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    # ray.init puts a SIGTERM handler of its own in place, which exits instead of draining.
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     if address is None:
         ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
     else:
@@ -60,6 +63,7 @@ def ray_cluster(address: str | None, num_cpus: int | None = None) -> Iterator[No
             ray.init(address=address, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise InputError(f"--address {address}: no Ray cluster answers there ({_first_line(error)})") from None
+    signal.signal(signal.SIGTERM, on_sigterm)
     try:
         yield
     finally:
@@ -197,15 +201,19 @@ class RayPool:
         try:
             record = ray.get(reference)
         except ray_errors.RayTaskError as error:
-            self._idle.append(actor)
+            # Its state may be what failed (a lost mount, a dead CUDA context): it must not swallow the next units.
+            self._replace(actor)
             return AttemptFailed(name, attempt, Cause.CODE, f"{type(error.cause).__name__}: {error.cause}")
         except ray_errors.RayError as error:
             cause = self._cause_of_death(actor, error)
-            ray.kill(actor.handle)
-            self._start()
+            self._replace(actor)
             return AttemptFailed(name, attempt, cause, f"{type(error).__name__}: {_first_line(error)}")
         self._idle.append(actor)
         return AttemptSucceeded(name, attempt, record)
+
+    def _replace(self, actor: _Actor) -> None:
+        ray.kill(actor.handle)
+        self._start()
 
     def _cause_of_death(self, actor: _Actor, error: Exception) -> Cause:
         """A process that dies on a living node crashed; with its node gone, or unreachable, nobody is to blame."""

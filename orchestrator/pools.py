@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from orchestrator.config import RunConfig
 from orchestrator.local_pool import LocalPool
 from orchestrator.supervise import WorkerPool
+from tasks.device import resolve_device
 from vsalign.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Pools:
         self._ray_is_up = False
         if run.pool == "ray" and run.address is None and run.cores_per_worker > _cores():
             raise InputError(f"--cores-per-worker {run.cores_per_worker}: this machine has {_cores()} cores")
+        if run.pool == "local" and run.device == "cuda":
+            _check_device(run.device)
 
     def check(self) -> None:
         """Workers of both kinds can be had. Starts Ray; raises InputError when they can't."""
@@ -85,8 +88,15 @@ class Pools:
             return
         from orchestrator.pool import ray_cluster
 
-        self._stack.enter_context(ray_cluster(self._run.address))
+        self._stack.enter_context(ray_cluster(self._run.address, _cores()))
         self._ray_is_up = True
+
+
+def _check_device(wanted: str) -> None:
+    try:
+        resolve_device(wanted)
+    except RuntimeError as error:
+        raise InputError(f"--device {wanted}: {error}") from None
 
 
 def _cores() -> int:

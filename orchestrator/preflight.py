@@ -11,7 +11,10 @@ from pathlib import Path
 from orchestrator.config import JobConfig
 from orchestrator.estimate import Estimate
 from orchestrator.inputs import Inputs
+from tasks.codecs import container_of
 from tasks.encode import check_output, choose_pixel_format
+from tasks.errors import StitchError
+from tasks.joinplan import check_times
 from tasks.messages import MediaInfo, Probe, VideoFormat
 from tasks.probe import parse_source, probe
 from tasks.stitch import check_audio
@@ -25,9 +28,21 @@ def look_at_inputs(config: JobConfig, out_may_exist: bool = False) -> Inputs:
     inputs = look_at_sources(config)
     settings, video = config.encode.settings(), inputs.video
     check_output(settings.codec, config.out, video.width, video.height, inputs.pixel_format, settings)
-    if config.output.audio != "none":
-        check_audio((inputs.ref if config.output.audio == "ref" else inputs.clip).info, config.out)
+    try:
+        check_times(inputs.ref.index.pts, inputs.ref.index.time_base, container_of(config.out))
+    except StitchError as error:
+        raise InputError(f"{config.out}: {error}") from None
+    _check_audio(config, inputs)
     return inputs
+
+
+def _check_audio(config: JobConfig, inputs: Inputs) -> None:
+    if config.output.audio == "none":
+        return
+    info = (inputs.ref if config.output.audio == "ref" else inputs.clip).info
+    if config.output.audio == "clip" and not info.has_audio:
+        raise InputError(f"--audio clip: {config.clip} has no audio; accepted: ref or none")
+    check_audio(info, config.out)
 
 
 def look_at_sources(config: JobConfig) -> Inputs:
@@ -61,17 +76,19 @@ def check_out_path(config: JobConfig, out_may_exist: bool) -> None:
     for name, given in (("CLIP", config.clip), ("REF", config.ref), ("FALLBACK", config.align.fallback)):
         if given and _same_file(parse_source(given).path, out):
             raise InputError(f"{out} is {name} itself; accepted: another file")
-    if not os.access(out.parent, os.W_OK) or _read_only_mount(out.parent):
-        raise InputError(f"{out}: the folder {out.parent} is read-only; accepted: a folder that can be written")
+    for folder in (out.parent, _existing(config.job_dir)):
+        if not os.access(folder, os.W_OK) or _read_only_mount(folder):
+            raise InputError(f"{out}: the folder {folder} is read-only; accepted: a folder that can be written")
     if out.exists() and not (config.output.overwrite or out_may_exist):
         raise InputError(f"{out} exists; --overwrite replaces it")
 
 
 def check_disk(config: JobConfig, need: Estimate) -> None:
-    """The disks of the job directory and of OUT have room for the estimate. Raises InputError."""
+    """The disks of the job directory and of OUT have room for what is still missing. Raises InputError."""
     out_folder, job_folder = Path(config.out).parent, _existing(config.job_dir)
+    still = max(need.job_dir_bytes - _bytes_in(config.job_dir), 0)
     needs: dict[int, tuple[Path, int]] = {}
-    for folder, size in ((job_folder, need.job_dir_bytes), (out_folder, need.output_bytes)):
+    for folder, size in ((job_folder, still), (out_folder, need.output_bytes if still else 0)):
         device = os.stat(folder).st_dev
         needs[device] = (folder, needs.get(device, (folder, 0))[1] + size)
     for folder, size in needs.values():
@@ -81,6 +98,12 @@ def check_disk(config: JobConfig, need: Estimate) -> None:
                 f"the disk of {folder} has {free / 1e9:.1f} GB free and the job needs about {size / 1e9:.1f} GB; "
                 f"free some, or put OUT or --job elsewhere"
             )
+
+
+def _bytes_in(job_dir: Path) -> int:
+    """Bytes of results that a job has already."""
+    results = (path for folder in ("scan", "seg") for path in (job_dir / folder).glob("*"))
+    return sum(path.stat().st_size for path in results)
 
 
 def load_frame_map(config: JobConfig, num_ref: int, num_clip: int) -> FrameMap:
@@ -97,7 +120,9 @@ def load_frame_map(config: JobConfig, num_ref: int, num_clip: int) -> FrameMap:
 
 
 def _probe(given: str, config: JobConfig) -> Probe:
-    found = _absolute(probe(parse_source(given), config.run.allow_truncated))
+    source = parse_source(given)
+    # Absolute, so that workers find it wherever they were started, and FFmpeg takes no ":" in a name for a protocol.
+    found = probe(replace(source, path=os.path.abspath(source.path)), config.run.allow_truncated)
     if found.info.rotation_degrees:
         raise InputError(
             f"{given} is turned by {found.info.rotation_degrees} degrees by its player; accepted: films stored upright "
@@ -106,14 +131,10 @@ def _probe(given: str, config: JobConfig) -> Probe:
     return found
 
 
-def _absolute(found: Probe) -> Probe:
-    """With a path that workers find wherever they were started."""
-    source = replace(found.info.source, path=os.path.abspath(found.info.source.path))
-    return replace(found, info=replace(found.info, source=source))
-
-
 def _notices(clip: Probe, ref: Probe, config: JobConfig) -> list[str]:
     lines = []
+    if config.output.audio == "ref" and not ref.info.has_audio:
+        lines.append("ref has no audio; the output will be silent (--audio clip takes the clip's)")
     for name, info in (("clip", clip.info), ("ref", ref.info)):
         if info.truncated:
             lines.append(f"{name} is truncated: it {info.truncated}; the frames that are there are used")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,28 @@ def job_status(job_dir: Path) -> dict[str, Any]:
     store = open_store(str(job_dir))
     plan = json.loads(store.read("plan.json") or b"{}")
     bounds = plan.get("bounds", {}).get("chunks", [])
-    events = [json.loads(line) for line in (store.read("journal.jsonl") or b"").splitlines() if line.endswith(b"}")]
+    events = list(_events(store.read("journal.jsonl") or b""))
     done = {name.rpartition("/")[2].rpartition("-")[0] for name in store.names("done")}
+    chunks = {f"render-{index:05d}" for index in range(len(bounds) - 1)}
     failures = Counter(event["cause"] for event in events if event["what"] == "failed")
     return {
         "out": config.out,
         "out_exists": Path(config.out).is_file() and store.read("final.json") is not None,
-        "chunks": max(len(bounds) - 1, 0),
-        "chunks_done": sum(1 for name in done if name.startswith("render-")),
+        "chunks": len(chunks),
+        "chunks_done": len(done & chunks),
         "scans_done": sum(1 for name in done if name.startswith("scan-")),
         "failures": dict(failures),
         "last_event": events[-1] if events else None,
     }
+
+
+def _events(journal: bytes) -> Iterator[dict[str, Any]]:
+    """The journal's events; a line that a kill tore is passed over."""
+    for line in journal.splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
 
 
 def status_text(status: dict[str, Any]) -> str:

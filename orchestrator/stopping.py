@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks to drain, the second to stop at once."""
+"""Ctrl-C and SIGTERM: while units run, the first asks to drain and the second to stop at once; elsewhere one ends the run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from types import FrameType
 
 @dataclass(slots=True)
 class StopRequest:
-    """How often the run was asked to stop; the supervisor looks at it between events."""
+    """How often the run was asked to stop; the supervisor looks at it between events, inside ``heeded``."""
 
     count: int = 0
+    is_heeded: bool = False
 
     @property
     def drain(self) -> bool:
@@ -23,16 +24,31 @@ class StopRequest:
     def kill(self) -> bool:
         return self.count >= 2
 
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """Within this block somebody looks at the count; outside of it a signal raises KeyboardInterrupt."""
+        self.is_heeded = True
+        try:
+            yield
+        finally:
+            self.is_heeded = False
+
+    def note(self) -> None:
+        """One more request; a third one does not wait for whoever should look."""
+        self.count += 1
+        if not self.is_heeded or self.count > 2:
+            raise KeyboardInterrupt
+
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Count SIGINT and SIGTERM instead of dying from them, until the block is left. Main thread only."""
+    """Turn SIGINT and SIGTERM into requests until the block is left. Main thread only."""
     request = StopRequest()
 
-    def note(signum: int, frame: FrameType | None) -> None:
-        request.count += 1
+    def on_signal(signum: int, frame: FrameType | None) -> None:
+        request.note()
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield request
     finally:

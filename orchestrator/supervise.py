@@ -73,18 +73,19 @@ def run_stage(
     by_name = {work.name: work for work in works}
     board = Board.of(by_name, budgets)
     journal = _Journal(store, stage)
-    while not board.finished:
-        if stop.kill:
-            pool.close(kill=True)
-            break
-        if stop.drain:
-            board.drain()
-        for submit in board.take(pool.free()):
-            journal.note("submitted", submit.item, submit.attempt)
-            pool.submit(by_name[submit.item], submit.attempt)
-        for heard in pool.wait(WAIT_SECONDS):
-            _apply(_settled(heard, by_name[heard.item], store), board, by_name, journal, listener)
-        listener.running(pool.frames_done())
+    with stop.heeded():
+        while not board.finished:
+            if stop.kill:
+                pool.close(kill=True)
+                break
+            if stop.drain:
+                board.drain()
+            for submit in board.take(pool.free()):
+                journal.note("submitted", submit.item, submit.attempt)
+                pool.submit(by_name[submit.item], submit.attempt)
+            for heard in pool.wait(WAIT_SECONDS):
+                _apply(_settled(heard, by_name[heard.item], store), board, by_name, journal, listener)
+            listener.running(pool.frames_done())
     return _outcome(stage, board)
 
 
@@ -112,7 +113,7 @@ def _outcome(stage: str, board: Board) -> StageOutcome:
     parked = {name: board.items[name].failures[-1] for name in board.in_state(ItemState.PARKED)}
     if len(records) + len(parked) < len(board.items):
         raise InterruptedRun(stage, len(records), len(board.items))
-    return StageOutcome(records, parked, sum(len(status.failures) for status in board.items.values()))
+    return StageOutcome(records, parked, sum(max(status.attempt - 1, 0) for status in board.items.values()))
 
 
 @dataclass(frozen=True, slots=True)

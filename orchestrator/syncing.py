@@ -36,8 +36,18 @@ def sync_films(run: JobRun, given_map: FrameMap | None) -> Synced:
         frame_map, facts, stages = _solved_map(run)
     else:
         frame_map = _plain_map(run) if given_map is None else given_map
-    run.job.store.replace("map.csv", frame_map.to_csv().encode())
+    _write_map(run, frame_map.to_csv().encode())
     return Synced(frame_map, facts, _film_geometry(run, facts), stages)
+
+
+def _write_map(run: JobRun, text: bytes) -> None:
+    """Leave the map as map.csv; one that differs, perhaps edited by hand, is kept beside it."""
+    store = run.job.store
+    before = store.read("map.csv")
+    if before is not None and before != text:
+        store.replace("map.before.csv", before)
+        run.ui.say("map.csv differs from this run's map; it was kept as map.before.csv (--frame-map renders by a map of yours)")
+    store.replace("map.csv", text)
 
 
 def _plain_map(run: JobRun) -> FrameMap:
@@ -64,10 +74,13 @@ def _solved_map(run: JobRun) -> tuple[FrameMap, Facts, tuple[StageReport, ...]]:
 
 
 def _film_geometry(run: JobRun, facts: Facts) -> tuple[float, ...]:
-    """The misalignment that this solve found, or an earlier one of this job: an edited map then leaves other chunks alone."""
+    """The misalignment that this solve found. A map of the user's own comes, as a rule, from editing what this job's solve
+    found: it keeps that solve's geometry, so that chunks whose rows are unchanged are not rendered again."""
     store = run.job.store
     if "film_geometry" in facts:
         store.replace("film-geometry.txt", f"{facts['film_geometry']}\n".encode())
+    elif run.config.sync.mode != "map":
+        return SAME_PICTURE
     found = (store.read("film-geometry.txt") or b"").decode().split()
     return tuple(float(number) for number in found) if found else SAME_PICTURE
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from orchestrator.finish import read_final
 from orchestrator.jobdir import saved_config
 from tasks.commit import file_sha256
 from tasks.sources import read_probe
@@ -17,14 +17,13 @@ def check_output_file(out: Path, job_dir: Path) -> list[str]:
     """What differs from the plan, one line each; empty when all is well. Raises InputError without output or job."""
     if not out.is_file():
         raise InputError(f"{out}: no such file")
-    config = saved_config(job_dir)
+    saved_config(job_dir)
     store = open_store(str(job_dir))
-    final = store.read("final.json")
+    final = read_final(store)
     if final is None:
         raise InputError(f"{job_dir} has not published an output yet")
     problems = []
-    if json.loads(final)["sha256"] != file_sha256(out):
+    if final.sha256 != file_sha256(out):
         problems.append("its bytes are not those that were published")
-    ref = read_probe(store, "ref")
-    audio = config.output.audio == "ref" and any(stream.kind == "audio" for stream in ref.info.streams)
-    return problems + list(verify(str(out), ref.index.pts, ref.index.time_base, audio).problems)
+    ref = read_probe(store, "ref").index
+    return problems + list(verify(str(out.absolute()), ref.pts, ref.time_base, final.has_audio).problems)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 from orchestrator.config import JobConfig
 from orchestrator.estimate import estimate
-from orchestrator.finish import Finished, finish, out_is_ours
+from orchestrator.finish import Finished, already_finished, audio_copy, finish, out_is_ours
 from orchestrator.inputs import Inputs
-from orchestrator.jobdir import bounds_for, check_job_dir, open_job
+from orchestrator.jobdir import bounds_for, check_job_dir, discard, open_job
 from orchestrator.jobrun import JobRun, UnitsDone, do_units
 from orchestrator.plan import Plan, expected_clip_frames, make_plan
 from orchestrator.pools import Pools
@@ -20,6 +21,7 @@ from orchestrator.report import Report, format_report, summarise_matches
 from orchestrator.stopping import StopRequest
 from orchestrator.syncing import Synced, sync_films
 from orchestrator.works import render_works
+from tasks.store import publish_file
 from vsalign.framemap import FrameMap
 
 
@@ -34,10 +36,12 @@ def render(config: JobConfig, ui: Ui, stop: StopRequest, resuming: bool = False)
             ui.say(f"notice: {line}")
         synced = sync_films(run, given_map)
         works = render_works(run.plan, inputs, config, synced.frame_map, run.job_dir, synced.film_geometry)
-        rendered = do_units(run, "render", "chunks", works, kind="spatial")
+        finished = already_finished(run, works, synced.frame_map)
+        rendered = do_units(run, "render", "chunks", works if finished is None else [], kind="spatial")
         # The workers are done: on a cluster their machines may go while the film is joined here.
         run.pools.close()
-        finished = None if rendered.outcome.parked else finish(run, works, rendered.records, synced.frame_map)
+        if finished is None and not rendered.outcome.parked:
+            finished = finish(run, works, rendered.records, synced.frame_map)
         report = _report(run, synced, rendered, finished)
         run.job.store.replace("report.json", (json.dumps(report.to_json(), indent=1) + "\n").encode())
         run.job.store.replace("report.txt", format_report(report.to_json()).encode())
@@ -45,10 +49,17 @@ def render(config: JobConfig, ui: Ui, stop: StopRequest, resuming: bool = False)
 
 
 def sync(config: JobConfig, ui: Ui, stop: StopRequest) -> Synced:
-    """Only the frame map; the job directory is left to the caller. Raises as ``render`` does."""
+    """Only the frame map, written to OUT; a job directory that nobody asked for goes again. Raises as ``render`` does."""
     check_out_path(config, out_may_exist=False)
     with _opened(config, look_at_sources(config), ui, stop) as (run, given_map):
-        return sync_films(run, given_map)
+        synced = sync_films(run, given_map)
+        out = Path(config.out).resolve()
+        part = out.with_name(f".{out.name}.part")
+        part.write_text(synced.frame_map.to_csv(), encoding="utf-8")
+        publish_file(part, out)
+        if not config.run.job:
+            discard(run.job)
+        return synced
 
 
 @contextmanager
@@ -84,7 +95,7 @@ def _report(run: JobRun, synced: Synced, rendered: UnitsDone, finished: Finished
         sync=dict(synced.facts),
         parked=parked,
         unmatched_show=run.config.align.unmatched,
-        audio=run.config.output.audio,
+        audio=run.config.output.audio if audio_copy(run.config, run.inputs, synced.frame_map) else "none",
         notices=run.inputs.notices,
     )
 

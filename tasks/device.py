@@ -15,5 +15,5 @@ def resolve_device(wanted: str) -> str:
     if torch.cuda.is_available():
         return "cuda"
     if wanted == "cuda":
-        raise RuntimeError("device cuda was asked for, and torch finds no CUDA GPU in this worker")
+        raise RuntimeError("torch finds no CUDA GPU here")
     return "cpu"

@@ -21,6 +21,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from tasks.codecs import check_size, codec_rules, container_of, encoder_options
+from tasks.convert import MATRIX_RGB, Coding, coding_of, recoded
 from tasks.errors import SegmentMismatch, StitchError
 from tasks.formats import nearest_format, planar_format
 from tasks.messages import EncodeSettings, Segment, VideoFormat
@@ -28,10 +29,9 @@ from tasks.pixelshape import ROOM, SHAPELESS_CODECS, write_pixel_shape
 from tasks.probe import captured_log
 from tasks.wholeness import missing_bytes
 from vsalign.errors import InputError
-from vsalign.picture import RANGE_FULL, RANGE_LIMITED, ColourTags, Picture
+from vsalign.picture import MATRIX_BT709, RANGE_FULL, RANGE_LIMITED, ColourTags, Picture
 
 _CHROMA_LOCATIONS = ("unspecified", "left", "center", "topleft", "top", "bottomleft", "bottom")
-_MATRIX_RGB, _MATRIX_BT709 = 0, 1
 #: How libx264, libx265 and libsvtav1 say that they skipped a key of their params.
 _REFUSALS = ("Error parsing option", "Unknown option", "Invalid value for")
 #: Matroska keeps time in milliseconds: frames of a faster segment would share one.
@@ -128,9 +128,9 @@ def _configure(context: VideoCodecContext, video: VideoFormat, settings: EncodeS
 def output_colour(colour: ColourTags, pixel_format: str) -> ColourTags:
     """The tags that are true of samples in ``pixel_format``: YUV made of RGB is BT.709 limited, RGB has no YUV matrix."""
     if planar_format(pixel_format).family == "rgb":
-        return replace(colour, matrix=_MATRIX_RGB, range=RANGE_FULL, chroma_location=0)
-    if colour.matrix == _MATRIX_RGB:
-        return replace(colour, matrix=_MATRIX_BT709, range=RANGE_LIMITED)
+        return replace(colour, matrix=MATRIX_RGB, range=RANGE_FULL, chroma_location=0)
+    if colour.matrix == MATRIX_RGB:
+        return replace(colour, matrix=MATRIX_BT709, range=RANGE_LIMITED)
     return colour
 
 
@@ -175,7 +175,7 @@ class SegmentWriter:
             self._container.close()
 
     def write(self, picture: Picture) -> None:
-        """Encode the next picture, converted to the segment's pixel format if need be; ValueError when its size differs."""
+        """Encode the next picture in the segment's pixel format, matrix and range; ValueError when its size differs."""
         if (picture.width, picture.height) != (self._video.width, self._video.height):
             size, wanted = f"{picture.width}x{picture.height}", f"{self._video.width}x{self._video.height}"
             raise ValueError(f"picture {self._written} is {size}, the segment's are {wanted}")
@@ -197,16 +197,20 @@ class SegmentWriter:
         return segment
 
     def _converted(self, picture: Picture) -> av.VideoFrame:
-        frame = _frame_of(picture)
         colour = output_colour(self._video.colour, self._pixel_format)
+        want = coding_of(colour, self._layout, picture.height)
+        picture = recoded(picture, self._layout, want)
+        frame = _frame_of(picture)
         if picture.format.name != self._pixel_format:
-            rgb_to_yuv = picture.format.family == "rgb" and self._layout.family != "rgb"
+            have = coding_of(picture.colour, picture.format, picture.height)
             frame = self._reformatter.reformat(
                 frame,
                 format=self._pixel_format,
                 interpolation=_EXACT,
-                dst_colorspace=_SWS_MATRIX.get(colour.matrix) if rgb_to_yuv else None,
-                dst_color_range=ColorRange.MPEG if rgb_to_yuv else None,
+                src_colorspace=have.matrix,
+                dst_colorspace=want.matrix,
+                src_color_range=_sws_range(have),
+                dst_color_range=_sws_range(want),
                 threads=1,
             )
         frame.colorspace, frame.color_range = colour.matrix, colour.range
@@ -214,8 +218,8 @@ class SegmentWriter:
         return frame
 
 
-#: AVColorSpace -> swscale's own numbers.
-_SWS_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+def _sws_range(coding: Coding) -> ColorRange:
+    return ColorRange.JPEG if coding.full_range else ColorRange.MPEG
 
 
 def _frame_of(picture: Picture) -> av.VideoFrame:

@@ -14,6 +14,8 @@ from tasks.timing import rounded_pts
 from vsalign.frames import FrameRange
 
 _MATROSKA_TICK = Fraction(1, 1000)
+#: mp4 and mov count time in 32 bits a second.
+LARGEST_TIMESCALE = 2**31 - 1
 #: QuickTime has its own short list of languages, each under one code only.
 _MOV_LANGUAGES = {"fre": "fra", "deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "swe": "sve"}
 
@@ -78,7 +80,9 @@ def check_plan(segments: Sequence[SegmentPlan], pts: npt.NDArray[np.int64]) -> N
 
 
 def check_times(pts: npt.NDArray[np.int64], time_base: Fraction, container: str) -> None:
-    """Raise StitchError where two frames would share a time in the container (FFmpeg's muxer name)."""
+    """Raise StitchError where the container (FFmpeg's muxer name) can't hold the film's times apart or at all."""
+    if container != "matroska" and time_base.denominator > LARGEST_TIMESCALE:
+        raise StitchError(f"{container} cannot count time in {time_base} s; .mkv can, rounded to milliseconds")
     rounded = rounded_pts(pts, time_base, _MATROSKA_TICK) if container == "matroska" else pts
     if (same := np.flatnonzero(np.diff(rounded) <= 0)).size:
         why = (

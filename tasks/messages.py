@@ -71,6 +71,10 @@ class MediaInfo:
     truncated: str = ""
     """Empty, or one clause that says where the file ends too early ("ends at frame 311 of 720")."""
 
+    @property
+    def has_audio(self) -> bool:
+        return any(stream.kind == "audio" for stream in self.streams)
+
 
 @dataclass(frozen=True, eq=False)
 class FrameIndex:

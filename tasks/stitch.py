@@ -31,6 +31,7 @@ from tasks.codecs import container_of
 from tasks.encode import header_hash, needs_pixel_shape
 from tasks.errors import StitchError
 from tasks.joinplan import (
+    LARGEST_TIMESCALE,
     AudioCopy,
     Film,
     SegmentPlan,
@@ -57,7 +58,6 @@ _PROGRESS_STEP = 500
 _SEGMENT_OPTIONS = {"analyzeduration": "0", "probesize": "32"}
 #: The longest start-up of a common audio codec (Opus: 80 ms at most) with room to spare.
 _PRIMING_SECONDS = Fraction(1, 10)
-_LARGEST_TIMESCALE = 2**31 - 1
 
 
 def check_audio(info: MediaInfo, out_path: str) -> None:
@@ -163,14 +163,12 @@ def _output(path: str, time_base: Fraction, sound: InputContainer | None) -> Out
         options["avoid_negative_ts"] = "disabled"
     else:
         scale = time_base.denominator
-        if scale > _LARGEST_TIMESCALE:
-            raise StitchError(f"{path}: {container} cannot count time in {time_base} s; .mkv can, rounded to milliseconds")
         rates = [s.codec_context.sample_rate for s in sound.streams.audio if s.codec_context.sample_rate] if sound else []
         # start times are kept in the movie's own time scale: it has to hold those of picture and sound exactly
         whole = math.lcm(scale, *rates)
         options |= {
             "video_track_timescale": str(scale),
-            "movie_timescale": str(whole if whole <= _LARGEST_TIMESCALE else scale),
+            "movie_timescale": str(whole if whole <= LARGEST_TIMESCALE else scale),
         }
     return av.open(path, "w", format=container, container_options=options)
 

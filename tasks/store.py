@@ -14,6 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
+#: Where attempts keep unfinished files; a name that no user's folder has.
+SCRATCH = ".vsalign-scratch"
+
 
 class JobStore(Protocol):
     """Names are relative, with forward slashes ("done/render-00012-1a2b3c4d5e6f.json")."""
@@ -68,6 +71,9 @@ class LocalStore:
             os.link(aside, target)
         except FileExistsError:
             return False
+        except OSError:
+            if not _create_without_links(target, data):
+                return False
         finally:
             aside.unlink()
         _sync_folder(target.parent)
@@ -119,12 +125,12 @@ class LocalStore:
         return self.root / name
 
     def scratch(self) -> Path:
-        folder = self.root / "tmp" / secrets.token_hex(6)
+        folder = self.root / SCRATCH / secrets.token_hex(6)
         folder.mkdir(parents=True)
         return folder
 
     def clear_scratch(self) -> None:
-        shutil.rmtree(self.root / "tmp", ignore_errors=True)
+        shutil.rmtree(self.root / SCRATCH, ignore_errors=True)
 
     def _ready(self, name: str) -> Path:
         target = self.root / name
@@ -139,6 +145,18 @@ class LocalStore:
             file.flush()
             os.fsync(file.fileno())
         return aside
+
+
+def _create_without_links(target: Path, data: bytes) -> bool:
+    """exFAT, SMB and the like know no hard links. A kill may leave a torn file here, which readers take for absent."""
+    try:
+        with target.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        return False
+    return True
 
 
 def open_store(location: str) -> JobStore:

@@ -161,7 +161,7 @@ class FrameMap:
         Only ``ref_frame`` and ``clip_frame`` are required (empty or -1 = unmatched). Where there is no ``source`` column the
         rows count as edited, with cost 0 and confidence 1. Raises InputError, one line, for anything that can't be read.
         """
-        rows = csv.reader(text.removeprefix("\ufeff").splitlines())
+        rows = csv.reader(text.removeprefix("\ufeff").splitlines(), quoting=csv.QUOTE_NONE)
         columns = _header_columns(next(rows, []))
         clip_frame = np.full(num_ref, UNMATCHED, np.int64)
         cost, confidence = np.zeros(num_ref, np.float32), np.zeros(num_ref, np.float32)

@@ -6,10 +6,12 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
 import av
+import numpy as np
 import pytest
 
 from orchestrator.cli import run
@@ -140,6 +142,8 @@ def test_a_container_that_we_do_not_write_is_named(here, capsys):
         (("--precision", "9"), ("precision", "9", "4")),
         (("--unmatched", "guess"), ("guess", "hold")),
         (("--unmatched", "fallback"), ("fallback",)),
+        (("--fallback", "long.mkv"), ("fallback",)),
+        (("--device", "cuda", "--pool", "local"), ("cuda", "GPU")),
         (("--unmatched", "fallback", "--fallback", "long.mkv"), ("long.mkv", "300", "60")),
         (("--tr", "-4"), ("tr", "-4")),
         (("--chunk-frames", "0"), ("chunk_frames", "0")),
@@ -216,6 +220,18 @@ def test_a_folder_that_is_no_job_directory_is_refused(here, capsys):
     for command in ("resume", "status", "report"):
         assert run([command, "stuff"]) == 2
         assert "no job directory" in capsys.readouterr().err
+
+
+def test_times_that_the_container_cannot_hold_are_known_before_the_work(here, capsys):
+    pts = np.arange(60) * 3750
+    pts[25] = pts[24] + 20
+    write_film(here / "ref.mp4", film(60), pts=pts, time_base=Fraction(1, 90000))
+    line = refused(capsys, "clip.mkv", "ref.mp4", "-o", "out.mkv")
+    assert "frames 24 and 25" in line and ".mp4 can" in line
+
+
+def test_sound_of_a_silent_clip_is_refused(here, capsys):
+    assert "has no audio" in refused(capsys, "clip.mkv", "ref.mkv", "-o", "out.mkv", "--audio", "clip")
 
 
 def test_a_missing_argument_is_named(here, capsys):

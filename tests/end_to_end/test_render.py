@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -62,7 +64,7 @@ def test_the_output_has_refs_times_refs_sound_and_the_clips_moments(here: Path):
     assert map_rows() == [""] * OFFSET + [str(n) for n in range(100 - OFFSET)]
     report = last_report()
     assert report["complete"] and report["matches"]["unmatched_at_start"] == OFFSET and report["chunks"] == 4
-    assert not list(here.glob(".*part*")) and not list(here.glob("out.mkv.vsalign/tmp/*"))
+    assert not list(here.glob(".*part*")) and not list(here.glob("out.mkv.vsalign/.vsalign-scratch/*"))
 
 
 def test_the_output_lies_on_ref_where_the_clip_did_not(here: Path):
@@ -124,7 +126,8 @@ def test_variable_frame_times_and_a_late_start_survive_in_mp4_exactly(here: Path
 @pytest.mark.parametrize("unmatched", ["hold", "ref", "black", "fallback"])
 def test_a_ref_frame_without_counterpart_shows_what_the_user_chose(here: Path, unmatched: str):
     write_film(here / "spare.mkv", np.full((100, 64, 96), 200, np.uint8))
-    render("--unmatched", unmatched, "--fallback", "spare.mkv", "--codec", "ffv1")
+    spare = ("--fallback", "spare.mkv") if unmatched == "fallback" else ()
+    render("--unmatched", unmatched, *spare, "--codec", "ffv1")
     out, ref = luma_of("out.mkv").astype(int), luma_of("ref.mkv").astype(int)
     if unmatched == "hold":
         assert np.array_equal(out[0], out[OFFSET])
@@ -260,6 +263,91 @@ def test_a_truncated_clip_renders_when_allowed(here: Path, capsys):
     assert run(["render", "clip.mkv", "ref.mkv", "-o", "out.mkv", "--pool", "local", "--allow-truncated", "--no-warp"]) == 0
     assert "truncated" in capsys.readouterr().err
     assert last_report()["matches"]["unmatched_at_end"] > 20
+
+
+def test_resume_asks_only_for_the_disk_that_is_still_needed(here: Path, monkeypatch: pytest.MonkeyPatch):
+    render()
+    Path("out.mkv.vsalign/report.json").unlink()
+    # The estimate is for ordinary film; these frames are tiny and leave more than it asks for.
+    next(Path("out.mkv.vsalign/seg").iterdir()).with_name("more.mkv").write_bytes(bytes(10**7))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    assert run(["resume", "out.mkv.vsalign", "--quiet"]) == 0
+
+
+def test_names_with_colons_spaces_and_umlauts_are_names(here: Path):
+    Path("clip.mkv").rename("Dune: Zwölf #1.mkv")
+    command = ["render", "Dune: Zwölf #1.mkv", "ref.mkv", "-o", "Alien: Covenant.mkv", "--pool", "local", "--no-warp", "-q"]
+    assert run(command) == 0 and Path("Alien: Covenant.mkv").is_file()
+
+
+def test_an_output_that_is_a_link_is_followed_and_not_replaced(here: Path):
+    Path("big").mkdir()
+    Path("out.mkv").symlink_to("big/film.mkv")
+    render("--no-warp")
+    assert Path("out.mkv").is_symlink() and Path("big/film.mkv").is_file()
+
+
+def test_a_cleaned_job_resumes_to_nothing(here: Path, capsys: pytest.CaptureFixture[str]):
+    render("--no-warp", "--crf", "20")
+    render("--no-warp", "--crf", "25", "--clean", "--overwrite")
+    assert not list(Path("out.mkv.vsalign/seg").iterdir())
+    first = Path("out.mkv").read_bytes()
+    assert run(["resume", "out.mkv.vsalign"]) == 0
+    assert "finished already" in capsys.readouterr().err
+    assert Path("out.mkv").read_bytes() == first and not list(Path("out.mkv.vsalign/seg").iterdir())
+
+
+def test_a_map_edited_in_place_is_kept_when_it_is_written_again(here: Path, capsys: pytest.CaptureFixture[str]):
+    render("--no-warp")
+    edited = Path("out.mkv.vsalign/map.csv")
+    edited.write_text(edited.read_text() + "mine\n")
+    assert run(["resume", "out.mkv.vsalign"]) == 0
+    assert "map.before.csv" in capsys.readouterr().err
+    assert Path("out.mkv.vsalign/map.before.csv").read_text().endswith("mine\n")
+
+
+def test_sync_leaves_a_job_directory_alone_that_was_there_before(here: Path):
+    render("--no-warp")
+    Path("out.mkv").unlink()
+    assert run(["sync", "clip.mkv", "ref.mkv", "-o", "out.mkv", "-q"]) == 0
+    assert Path("out.mkv.vsalign/seg").is_dir()
+
+
+def test_a_users_folder_given_as_job_directory_keeps_what_is_in_it(here: Path, capsys: pytest.CaptureFixture[str]):
+    Path("mine/tmp").mkdir(parents=True)
+    Path("mine/tmp/notes.txt").write_text("precious")
+    render("--job", "mine", status=2)
+    Path("empty").mkdir()
+    write_film(here / "clip.mkv", film(60, seed=9))
+    render("--job", "empty", status=2)
+    assert Path("mine/tmp/notes.txt").read_text() == "precious" and Path("empty").is_dir()
+
+
+def test_a_job_killed_while_it_began_can_begin_again(here: Path):
+    Path("out.mkv.vsalign/probe").mkdir(parents=True)
+    Path("out.mkv.vsalign/lock").touch()
+    Path("out.mkv.vsalign/.job.json.ab12cd34").write_bytes(b"{")
+    render("--no-warp")
+
+
+def test_a_disk_that_fails_is_one_line(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    def full(self: object, name: str, data: bytes) -> None:
+        raise OSError(28, "No space left on device", name)
+
+    monkeypatch.setattr("tasks.store.LocalStore.replace", full)
+    render("--no-warp", status=1)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and "No space left" in lines[0]
+
+
+def test_status_passes_over_a_torn_line_and_counts_each_chunk_once(here: Path, capsys: pytest.CaptureFixture[str]):
+    render("--no-warp", "--chunk-frames", "10")
+    render("--no-warp", "--chunk-frames", "50", "--overwrite")
+    with Path("out.mkv.vsalign/journal.jsonl").open("a") as journal:
+        journal.write('{"time": 1, "sta\n{"time": 2, "what": "x", "item": "y", "attempt": 1}\n')
+    capsys.readouterr()
+    assert run(["status", "out.mkv.vsalign"]) == 0
+    assert "chunks with a result: 2 of 2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ GOOD = {"clip": "a.mkv", "ref": "b.mkv", "out": "c.mkv"}
         ({**GOOD, "encode": {"codec": "vp9"}}, "encode.codec is 'vp9'; accepted: libx264, libx265"),
         ({**GOOD, "sync": {"tr": -1}}, "sync.tr is -1; accepted: a whole number of clip frames from 1"),
         ({**GOOD, "align": {"precision": 5}}, "align.precision is 5; accepted: 1 (fastest) to 4"),
-        ({**GOOD, "align": {"unmatched": "fallback"}}, "needs align.fallback"),
+        ({**GOOD, "align": {"unmatched": "fallback"}}, "goes with align.fallback"),
         ({**GOOD, "sync": {"mode": "map"}}, 'sync.frame_map goes with sync.mode = "map"'),
         ({**GOOD, "run": 7}, "run is 7; accepted: a table"),
         ({"ref": "b", "out": "c"}, "clip is missing; wanted: path of the film that gets moved"),

@@ -48,7 +48,7 @@ def pictures_of(path: Path) -> list[Picture]:
 
 
 def sequence(start: int, stop: int, name: str = "yuv420p", width: int = 64, height: int = 64) -> list[Picture]:
-    return [painted(n, width, height, name) for n in range(start, stop)]
+    return [replace(painted(n, width, height, name), colour=VIDEO.colour) for n in range(start, stop)]
 
 
 # --- segments
@@ -192,6 +192,202 @@ def test_a_segment_that_starts_without_a_key_frame_is_a_mismatch(tmp_path: Path)
     headless = remux(tmp_path / "s.mkv", tmp_path / "headless.mkv", lambda rank, packet: [packet] if rank else [])
     with pytest.raises(SegmentMismatch, match="first packet"):
         inspect_segment(str(headless))
+
+
+# --- colour
+
+LIMITED_709, FULL_709 = ColourTags(1, 1, 1, 1, 1), ColourTags(1, 1, 1, 2, 1)
+LIMITED_601, UNTAGGED = ColourTags(6, 6, 6, 1, 1), ColourTags()
+WEIGHTS = {1: (0.2126, 0.0722), 6: (0.299, 0.114)}
+
+
+def plain(name: str, codes: Sequence[float], colour: ColourTags, size: int = 64) -> Picture:
+    """A picture of one colour."""
+    layout = planar_format(name)
+    dtype = np.uint8 if layout.bit_depth == 8 else np.uint16
+    shapes = [layout.plane_size(n, size, size)[::-1] for n in range(layout.num_planes)]
+    return Picture(tuple(np.full(s, round(c), dtype) for s, c in zip(shapes, codes, strict=True)), layout, colour)
+
+
+def written(folder: Path, picture: Picture, name: str, colour: ColourTags) -> Picture:
+    """What is read back after ``picture`` went into a segment of pixel format ``name`` and ``colour``."""
+    video = replace(VIDEO, width=picture.width, height=picture.height, colour=colour)
+    encoded(folder / "s.mkv", [picture], settings("ffv1"), video, name)
+    return pictures_of(folder / "s.mkv")[0]
+
+
+def codes_of(picture: Picture) -> list[int]:
+    """The one code of every plane of a picture of one colour."""
+    assert all(plane.min() == plane.max() for plane in picture.planes)
+    return [int(plane[0, 0]) for plane in picture.planes]
+
+
+def yuv_of(rgb: Sequence[float], colour: ColourTags, depth: int) -> list[float]:
+    """The definition of YUV: R, G, B from 0 to 1 -> codes, not rounded."""
+    (red, green, blue), (kr, kb) = rgb, WEIGHTS[colour.matrix]
+    y = kr * red + (1 - kr - kb) * green + kb * blue
+    cb, cr = (blue - y) / (2 - 2 * kb), (red - y) / (2 - 2 * kr)
+    if colour.range == 2:
+        peak, middle = (1 << depth) - 1, 1 << (depth - 1)
+        return [y * peak, cb * peak + middle, cr * peak + middle]
+    return [code * (1 << (depth - 8)) for code in (16 + 219 * y, 128 + 224 * cb, 128 + 224 * cr)]
+
+
+@pytest.mark.parametrize("tags", [LIMITED_709, UNTAGGED])
+@pytest.mark.parametrize(
+    ("name", "code", "into", "found"),
+    [
+        ("gray", 235, "yuv420p", [235, 128, 128]),
+        ("gray", 16, "yuv420p", [16, 128, 128]),
+        ("gray", 254, "yuv420p", [254, 128, 128]),
+        ("gray", 235, "yuv422p10le", [940, 512, 512]),
+        ("gray", 16, "yuv422p10le", [64, 512, 512]),
+        ("gray10le", 941, "yuv420p", [235, 128, 128]),
+        ("gray10le", 942, "yuv420p", [236, 128, 128]),
+        ("gray10le", 1023, "yuv444p", [255, 128, 128]),
+        ("gray", 235, "gray10le", [940]),
+        ("gray", 235, "gbrp10le", [1023, 1023, 1023]),
+    ],
+)
+def test_limited_gray_keeps_its_luma(
+    tmp_path: Path, tags: ColourTags, name: str, code: int, into: str, found: list[int]
+) -> None:
+    assert codes_of(written(tmp_path, plain(name, [code], tags), into, LIMITED_709)) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "into", "found"),
+    [
+        ("gray", 255, "yuv420p", [235, 128, 128]),
+        ("gray", 0, "yuv420p", [16, 128, 128]),
+        ("gray", 128, "yuv420p10le", [504, 512, 512]),  # 64 + 876 * 128 / 255 = 503.7
+        ("gray12le", 4095, "yuv420p10le", [940, 512, 512]),
+        ("gray", 255, "gray", [235]),
+    ],
+)
+def test_full_gray_becomes_limited(tmp_path: Path, name: str, code: int, into: str, found: list[int]) -> None:
+    assert codes_of(written(tmp_path, plain(name, [code], FULL_709), into, LIMITED_709)) == found
+
+
+def test_limited_gray_becomes_full_and_is_cut_at_white(tmp_path: Path) -> None:
+    found = [codes_of(written(tmp_path, plain("gray", [c], UNTAGGED), "yuv444p", FULL_709))[0] for c in (10, 16, 126, 235, 245)]
+    assert found == [0, 0, 128, 255, 255]
+
+
+def test_full_gray_keeps_black_and_white_in_more_bits(tmp_path: Path) -> None:
+    found = [codes_of(written(tmp_path, plain("gray", [c], FULL_709), "yuv420p10le", FULL_709)) for c in (0, 255)]
+    assert found == [[0, 512, 512], [1023, 512, 512]]
+
+
+@pytest.mark.parametrize(("into", "step"), [("gray", 1), ("gray10le", 4)])
+def test_yuv_keeps_its_luma_as_gray(tmp_path: Path, into: str, step: int) -> None:
+    sent = sequence(0, 1)[0]
+    assert np.array_equal(written(tmp_path, sent, into, LIMITED_709).planes[0], sent.planes[0].astype(np.uint16) * step)
+
+
+def test_rgb_becomes_the_luma_of_the_segment_s_matrix_as_gray(tmp_path: Path) -> None:
+    red = plain("gbrp", [0, 0, 255], ColourTags(1, 1, 0, 2, 0))
+    assert codes_of(written(tmp_path, red, "gray", LIMITED_601)) == [round(yuv_of((1, 0, 0), LIMITED_601, 8)[0])]
+
+
+@pytest.mark.parametrize("rgb", [(1, 0, 0), (0, 1, 0), (0.1, 0.4, 0.9), (1, 1, 1), (0.5, 0.5, 0.5)])
+@pytest.mark.parametrize(
+    ("name", "into"),
+    [(n, n) for n in ("yuv420p", "yuv444p", "yuv420p10le", "yuv444p10le")]
+    + [
+        ("yuv420p", "yuv420p10le"),
+        ("yuv420p10le", "yuv420p"),
+        ("yuv420p", "yuv444p"),
+        ("yuv444p10le", "yuv420p10le"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("tags", "wanted"),
+    [
+        (LIMITED_709, LIMITED_601),
+        (LIMITED_601, LIMITED_709),
+        (FULL_709, LIMITED_709),
+        (FULL_709, LIMITED_601),
+        (LIMITED_601, FULL_709),
+    ],
+)
+def test_a_picture_of_another_matrix_or_range_keeps_its_colour(
+    tmp_path: Path, rgb: Sequence[float], name: str, into: str, tags: ColourTags, wanted: ColourTags
+) -> None:
+    depth, deep = planar_format(name).bit_depth, planar_format(into).bit_depth
+    found = written(tmp_path, plain(name, np.clip(yuv_of(rgb, tags, depth), 0, (1 << depth) - 1), tags), into, wanted)
+    # what the source's own rounding may amount to in the segment's codes, and one rounding more
+    slack = 1 + 1.2 * (1 << max(0, deep - depth))
+    assert found.colour.matrix == wanted.matrix
+    assert codes_of(found) == pytest.approx(np.clip(yuv_of(rgb, wanted, deep), 0, (1 << deep) - 1), abs=min(slack, 6))
+
+
+def test_red_of_bt709_has_the_codes_of_bt601_red_in_a_bt601_segment(tmp_path: Path) -> None:
+    found = written(tmp_path, plain("yuv420p", [63, 102, 240], LIMITED_709), "yuv420p", LIMITED_601)
+    assert codes_of(found) == pytest.approx([81, 90, 240], abs=2)
+
+
+def test_full_range_white_is_235_in_a_limited_segment(tmp_path: Path) -> None:
+    assert codes_of(written(tmp_path, plain("yuv420p", [255, 128, 128], FULL_709), "yuv420p", LIMITED_709)) == [235, 128, 128]
+
+
+def test_codes_above_white_survive_another_matrix(tmp_path: Path) -> None:
+    assert codes_of(written(tmp_path, plain("yuv420p", [250, 128, 128], LIMITED_709), "yuv420p", LIMITED_601)) == [
+        250,
+        128,
+        128,
+    ]
+
+
+def test_chroma_edges_stay_sharp_in_another_matrix(tmp_path: Path) -> None:
+    picture = plain("yuv420p", [120, 128, 128], LIMITED_709)
+    for n in (1, 2):
+        picture.planes[n][:, 16:] = 170
+    left, right = plain("yuv420p", [120, 128, 128], LIMITED_709), plain("yuv420p", [120, 170, 170], LIMITED_709)
+    found, *halves = (written(tmp_path, p, "yuv420p", LIMITED_601) for p in (picture, left, right))
+    for n in (1, 2):
+        assert np.array_equal(found.planes[n][:, :16], halves[0].planes[n][:, :16])
+        assert np.array_equal(found.planes[n][:, 16:], halves[1].planes[n][:, 16:])
+    assert np.array_equal(found.planes[0][:, :31], halves[0].planes[0][:, :31])
+    assert np.array_equal(found.planes[0][:, 32:], halves[1].planes[0][:, 32:])
+    low, between, high = (int(found.planes[0][5, x]) for x in (30, 31, 32))
+    assert min(low, high) < between < max(low, high)
+
+
+@pytest.mark.parametrize("name", ["yuv420p", "yuv444p10le", "gray", "gray10le", "gbrp10le"])
+@pytest.mark.parametrize(
+    ("tags", "wanted"), [(LIMITED_601, replace(LIMITED_601, matrix=5)), (FULL_709, FULL_709), (UNTAGGED, UNTAGGED)]
+)
+def test_equal_colours_stay_untouched(tmp_path: Path, name: str, tags: ColourTags, wanted: ColourTags) -> None:
+    layout, dice = planar_format(name), np.random.default_rng(1)
+    dtype = np.uint8 if layout.bit_depth == 8 else np.uint16
+    shapes = [layout.plane_size(n, 64, 64)[::-1] for n in range(layout.num_planes)]
+    sent = Picture(tuple(dice.integers(0, 1 << layout.bit_depth, s, dtype=dtype) for s in shapes), layout, tags)
+    assert picture_hash(written(tmp_path, sent, name, wanted)) == picture_hash(sent)
+
+
+@pytest.mark.parametrize(("size", "alike"), [(64, LIMITED_601), (720, LIMITED_709)])
+def test_an_untagged_picture_is_read_as_its_height_says(tmp_path: Path, size: int, alike: ColourTags) -> None:
+    codes = [100, 90, 180]
+    assert codes_of(written(tmp_path, plain("yuv420p", codes, UNTAGGED, size), "yuv420p", alike)) == codes
+    other = LIMITED_709 if alike is LIMITED_601 else LIMITED_601
+    assert codes_of(written(tmp_path, plain("yuv420p", codes, UNTAGGED, size), "yuv420p", other)) != codes
+
+
+def test_a_full_range_pixel_format_is_full_range_and_says_so(tmp_path: Path) -> None:
+    white = [plain("yuv420p", [235, 128, 128], LIMITED_709)]
+    encoded(tmp_path / "s.mkv", white, settings("libx264", crf=0.0), replace(VIDEO, colour=LIMITED_709), "yuvj420p")
+    found = pictures_of(tmp_path / "s.mkv")[0]
+    assert found.colour.range == 2
+    assert codes_of(found) == [255, 128, 128]
+
+
+@pytest.mark.parametrize("wanted", [LIMITED_601, LIMITED_709, FULL_709])
+def test_rgb_becomes_the_segment_s_matrix_and_range_and_comes_back(tmp_path: Path, wanted: ColourTags) -> None:
+    rgb = ColourTags(1, 1, 0, 2, 0)
+    red = written(tmp_path, plain("gbrp", [0, 0, 255], rgb), "yuv444p", wanted)
+    assert codes_of(red) == pytest.approx(np.clip(yuv_of((1, 0, 0), wanted, 8), 0, 255), abs=2)
+    assert codes_of(written(tmp_path, red, "gbrp10le", rgb)) == pytest.approx([0, 0, 1023], abs=12)
 
 
 # --- pixel formats

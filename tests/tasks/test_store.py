@@ -37,6 +37,15 @@ def test_of_many_that_create_one_name_at_once_one_wins(store: LocalStore):
     assert store.read("done/a.json") == str(wins.index(True)).encode() * 1000
 
 
+def test_without_hard_links_a_name_is_still_created_once(store: LocalStore, monkeypatch: pytest.MonkeyPatch):
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    assert store.create("done/a.json", b"first") and not store.create("done/a.json", b"second")
+    assert store.read("done/a.json") == b"first"
+
+
 def test_an_absent_name_reads_as_none_and_lists_as_nothing(store: LocalStore):
     assert store.read("done/a.json") is None and store.size("done/a.json") is None and store.names("done") == []
 
