@@ -14,12 +14,17 @@ from orchestrator.inputs import Inputs
 from tasks.codecs import container_of
 from tasks.encode import check_output, choose_pixel_format
 from tasks.errors import StitchError
+from tasks.formats import planar_format
 from tasks.joinplan import check_times
 from tasks.messages import MediaInfo, Probe, VideoFormat
 from tasks.probe import parse_source, probe
 from tasks.stitch import check_audio
 from vsalign.errors import InputError
 from vsalign.framemap import FrameMap
+from vsalign.picture import MATRIX_BT601, MATRIX_BT709, MATRIX_UNSPECIFIED
+
+#: From this many lines on players read untagged YUV as BT.709, below as BT.601.
+HD_LINES = 720
 
 
 def look_at_inputs(config: JobConfig, out_may_exist: bool = False) -> Inputs:
@@ -47,8 +52,10 @@ def _check_audio(config: JobConfig, inputs: Inputs) -> None:
 
 def look_at_sources(config: JobConfig) -> Inputs:
     """Probe the sources and see what they ask of the output's format. Raises InputError."""
-    clip, ref = _probe(config.clip, config), _probe(config.ref, config)
-    fallback = _probe(config.align.fallback, config) if config.align.unmatched == "fallback" else None
+    ref = _probe(config.ref, config)
+    lines = ref.info.height
+    clip = _with_matrix(_probe(config.clip, config), lines)
+    fallback = _with_matrix(_probe(config.align.fallback, config), lines) if config.align.fallback else None
     if fallback is not None and len(fallback.index) != len(ref.index):
         raise InputError(
             f"--fallback {config.align.fallback} has {len(fallback.index)} frames; accepted: as many as ref, {len(ref.index)}"
@@ -129,6 +136,17 @@ def _probe(given: str, config: JobConfig) -> Probe:
             f"(re-encode it turned, or remove the rotation tag)"
         )
     return found
+
+
+def _with_matrix(found: Probe, out_lines: int) -> Probe:
+    """A YUV film without a matrix tag is read by its height; where the output's height would read it otherwise, say it."""
+    info = found.info
+    as_hd = info.height >= HD_LINES
+    untagged = info.colour.matrix == MATRIX_UNSPECIFIED and planar_format(info.pixel_format).family == "yuv"
+    if not untagged or as_hd == (out_lines >= HD_LINES):
+        return found
+    colour = replace(info.colour, matrix=MATRIX_BT709 if as_hd else MATRIX_BT601)
+    return replace(found, info=replace(info, colour=colour))
 
 
 def _notices(clip: Probe, ref: Probe, config: JobConfig) -> list[str]:

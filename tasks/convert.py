@@ -17,6 +17,7 @@ from vsalign.picture import (
     CHROMA_TOPLEFT,
     MATRIX_BT601,
     MATRIX_BT709,
+    MATRIX_UNSPECIFIED,
     RANGE_FULL,
     RANGE_LIMITED,
     ColourTags,
@@ -27,7 +28,7 @@ from vsalign.picture import (
 
 _Samples = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
-MATRIX_RGB, _MATRIX_UNSPECIFIED = 0, 2
+MATRIX_RGB = 0
 #: AVColorSpace -> the weights of red and blue in luma. Matrices outside this table are never converted.
 _WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 #: Numbers that share their weights with another one.
@@ -50,7 +51,7 @@ def coding_of(colour: ColourTags, layout: SampleFormat, height: int) -> Coding:
     if layout.family == "rgb":
         return Coding(MATRIX_RGB, True)
     matrix = colour.matrix
-    if matrix in (MATRIX_RGB, _MATRIX_UNSPECIFIED):
+    if matrix in (MATRIX_RGB, MATRIX_UNSPECIFIED):
         matrix = MATRIX_BT709 if height >= 720 else MATRIX_BT601
     return Coding(_SAME_WEIGHTS.get(matrix, matrix), colour.range == RANGE_FULL or layout.name.startswith("yuvj"))
 
