@@ -146,7 +146,10 @@ def test_a_worker_that_is_killed_costs_its_chunk_one_retry(films: Path, calm: Pa
     deadline = time.monotonic() + 120
     while len(done_renders(job)) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
-    victims = subprocess.run(["pgrep", "-f", "ray::SpatialWorker.run"], capture_output=True, text=True).stdout.split()
+    # A worker bears this name only while it runs a chunk.
+    victims: list[str] = []
+    while not victims and time.monotonic() < deadline:
+        victims = subprocess.run(["pgrep", "-f", "ray::SpatialWorker.run"], capture_output=True, text=True).stdout.split()
     os.kill(int(victims[0]), signal.SIGKILL)
     assert running.wait(timeout=120) == 0
     failures = [event for event in journal(job) if event["what"] == "failed"]
