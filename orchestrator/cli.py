@@ -5,6 +5,7 @@ Exit status: 0 done, 1 some chunks failed (all others are finished and kept), 2 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,8 @@ from orchestrator.config import job_config, load_job_file, merge
 from orchestrator.errors import InterruptedRun
 from orchestrator.progress import stderr_line
 from vsalign.errors import InputError, VsalignError
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="vsalign",
@@ -186,7 +189,13 @@ def demo(
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    if status == INTERRUPTED:
+        # A chunk may still run in a thread of native code, which aborts when the interpreter is taken down around it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:
@@ -205,7 +214,7 @@ def run(arguments: list[str]) -> int:
 def _status_of(error: BaseException) -> int:
     if isinstance(error, InputError):
         return 2
-    return 1 if isinstance(error, (VsalignError, OSError)) and not isinstance(error, InterruptedRun) else 130
+    return 1 if isinstance(error, (VsalignError, OSError)) and not isinstance(error, InterruptedRun) else INTERRUPTED
 
 
 def _unnamed(clip: str) -> str | None:
