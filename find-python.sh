@@ -9,7 +9,7 @@ candidates=()
 for minor in 12 13 14; do
     name="python3.$minor"
     path=$(command -v "$name" 2>/dev/null) && candidates+=("$path")
-    for home in "${PYENV_ROOT:-${HOME:-/root}/.pyenv}"/versions/3."$minor"*/bin "${HOME:-/root}"/.local/share/uv/python/*/bin /opt/*/bin /usr/local/bin; do
+    for home in "${PYENV_ROOT:-${HOME:-/nonexistent}/.pyenv}"/versions/3."$minor"*/bin "${HOME:-/nonexistent}"/.local/share/uv/python/*/bin /opt/*/bin /usr/local/bin; do
         [ -x "$home/$name" ] && candidates+=("$home/$name")
     done
 done
