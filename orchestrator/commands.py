@@ -12,7 +12,7 @@ from rich.console import Console
 from orchestrator.config import JobConfig
 from orchestrator.estimate import estimate
 from orchestrator.jobdir import saved_config
-from orchestrator.plan import choose_bounds, expected_clip_frames, make_plan
+from orchestrator.plan import choose_bounds
 from orchestrator.planview import plan_json, plan_table
 from orchestrator.pools import Pools
 from orchestrator.preflight import look_at_sources
@@ -23,7 +23,7 @@ from orchestrator.stopping import stop_on_signals
 from orchestrator.verify import check_output_file
 from orchestrator.walk import render as render_job
 from orchestrator.walk import sync as sync_films
-from orchestrator.works import render_works
+from orchestrator.works import plan_job, render_works
 from tasks.probe import parse_source
 from vsalign.errors import InputError
 from vsalign.framemap import FrameMap
@@ -55,8 +55,7 @@ def plan(config: JobConfig, as_json: bool) -> int:
         workers = pools.num_workers()
     clip, ref = inputs.clip.index, inputs.ref.index
     bounds = choose_bounds(clip, ref, config.run.chunk_frames, workers)
-    expected = expected_clip_frames(clip, ref, config.sync.offset)
-    made = make_plan(clip, ref, bounds, expected, config.sync.tr)
+    made, expected = plan_job(config, inputs, bounds)
     need = estimate(inputs, config, workers)
     if as_json:
         expected_map = FrameMap.of_clip_frames(expected, len(clip))

@@ -138,15 +138,17 @@ def load_job_file(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: no such job file") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: not a readable TOML file ({error})") from None
-    for table, key in ((values, "clip"), (values, "ref"), (values, "out"), *_path_fields(values)):
+    for table, key in path_fields(values):
         if isinstance(table.get(key), str) and table[key]:
             table[key] = str(path.parent / table[key])
     return values
 
 
-def _path_fields(values: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+def path_fields(values: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+    """(table, key) of every setting that is a path, in the tables that ``values`` has."""
     fields = (("sync", "frame_map"), ("align", "fallback"), ("run", "job"))
-    return [(values[section], key) for section, key in fields if isinstance(values.get(section), dict)]
+    inner = [(values[section], key) for section, key in fields if isinstance(values.get(section), dict)]
+    return [(values, "clip"), (values, "ref"), (values, "out"), *inner]
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

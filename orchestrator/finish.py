@@ -18,10 +18,9 @@ from orchestrator.inputs import Inputs
 from orchestrator.jobdir import JobDir
 from orchestrator.jobrun import JobRun
 from orchestrator.report import StageReport
-from tasks.commit import file_sha256
 from tasks.messages import Probe
 from tasks.stitch import AudioCopy, SegmentPlan, stitch, verify
-from tasks.store import JobStore, open_store, publish_file
+from tasks.store import JobStore, file_sha256, open_store, publish_file
 from tasks.work import Record, RenderWork
 from vsalign.framemap import FrameMap
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.config import JOB_SCHEMA, JobConfig, job_config
+from orchestrator.config import JOB_SCHEMA, JobConfig, job_config, path_fields
 from orchestrator.inputs import Inputs
 from orchestrator.plan import Bounds, choose_bounds
 from tasks.sources import write_probe
@@ -126,14 +126,7 @@ def bounds_for(job: JobDir, inputs: Inputs, config: JobConfig, num_workers: int)
 def _absolute(config: JobConfig) -> dict[str, Any]:
     """The settings with absolute paths, so that ``resume`` works from any folder."""
     values = config.model_dump(mode="json")
-    for table, key in (
-        (values, "clip"),
-        (values, "ref"),
-        (values, "out"),
-        (values["sync"], "frame_map"),
-        (values["align"], "fallback"),
-        (values["run"], "job"),
-    ):
+    for table, key in path_fields(values):
         if table[key]:
             table[key] = os.path.abspath(table[key])
     return values

@@ -118,7 +118,7 @@ def packets_of(index: FrameIndex, frames: FrameRange) -> tuple[FrameRange, int]:
 
 def _chunk(i: int, frames: FrameRange, clip: FrameIndex, expected: IntArray, temporal_radius: int) -> Chunk:
     wanted = expected[frames.start : frames.stop]
-    reads = FrameRange(int(wanted.min()) - temporal_radius, int(wanted.max()) + 1 + temporal_radius).clamp(clip.whole)
+    reads = FrameRange(int(wanted.min()), int(wanted.max()) + 1).dilate(temporal_radius, within=clip.whole)
     packets, size = packets_of(clip, reads)
     return Chunk(i, frames, reads, packets, size)
 

@@ -9,26 +9,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from orchestrator.state import AttemptFailed
+from orchestrator.supervise import StageListener
 from tasks.work import Record, Work
 
 PLAIN_INTERVAL_S = 10.0
-
-
-class StageView(Protocol):
-    """A StageListener that also takes progress of stages without units (stitch, verify)."""
-
-    def unit_done(self, work: Work, record: Record) -> None: ...
-
-    def unit_failed(self, work: Work, failure: AttemptFailed, parked: bool) -> None: ...
-
-    def running(self, frames: int) -> None: ...
 
 
 class Ui:
@@ -43,7 +33,7 @@ class Ui:
             self._console.print(line, markup=False)
 
     @contextmanager
-    def stage(self, name: str, total_frames: int, done_frames: int = 0) -> Iterator[StageView]:
+    def stage(self, name: str, total_frames: int, done_frames: int = 0) -> Iterator[StageListener]:
         """A view of a stage over ``total_frames`` frames, of which ``done_frames`` are reused from an earlier run."""
         if self._quiet:
             yield _Counter(name, total_frames, done_frames)

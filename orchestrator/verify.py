@@ -6,10 +6,9 @@ from pathlib import Path
 
 from orchestrator.finish import read_final
 from orchestrator.jobdir import saved_config
-from tasks.commit import file_sha256
 from tasks.sources import read_probe
 from tasks.stitch import verify
-from tasks.store import open_store
+from tasks.store import file_sha256, open_store
 from vsalign.errors import InputError
 
 

@@ -13,14 +13,14 @@ from orchestrator.finish import Finished, already_finished, audio_copy, finish, 
 from orchestrator.inputs import Inputs
 from orchestrator.jobdir import bounds_for, check_job_dir, discard, open_job
 from orchestrator.jobrun import JobRun, UnitsDone, do_units
-from orchestrator.plan import Plan, expected_clip_frames, make_plan
+from orchestrator.plan import Plan
 from orchestrator.pools import Pools
 from orchestrator.preflight import check_disk, check_out_path, load_frame_map, look_at_inputs, look_at_sources
 from orchestrator.progress import Ui
 from orchestrator.report import Report, format_report, summarise_matches
 from orchestrator.stopping import StopRequest
 from orchestrator.syncing import Synced, sync_films
-from orchestrator.works import render_works
+from orchestrator.works import plan_job, render_works
 from tasks.store import publish_file
 from vsalign.framemap import FrameMap
 
@@ -75,9 +75,7 @@ def _opened(config: JobConfig, inputs: Inputs, ui: Ui, stop: StopRequest) -> Ite
             pools.check()
         with open_job(config, inputs) as job:
             bounds = bounds_for(job, inputs, config, pools.num_workers())
-            offset = config.sync.offset if config.sync.mode == "offset" else 0
-            expected = expected_clip_frames(inputs.clip.index, inputs.ref.index, offset)
-            plan = make_plan(inputs.clip.index, inputs.ref.index, bounds, expected, config.sync.tr)
+            plan, _ = plan_job(config, inputs, bounds)
             yield JobRun(config, inputs, job, plan, pools, ui, stop), given_map
 
 

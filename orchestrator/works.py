@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from orchestrator.config import JobConfig
 from orchestrator.inputs import Inputs
-from orchestrator.plan import Chunk, Plan, Scan
+from orchestrator.plan import Bounds, Chunk, Plan, Scan, expected_clip_frames, make_plan
 from tasks.commit import library_versions
 from tasks.messages import MediaInfo
 from tasks.work import RENDER_ABI, SAME_PICTURE, SCAN_ABI, SOLVE_ABI, Record, RenderWork, ScanWork, SolveWork
@@ -19,6 +19,13 @@ from tasks.work import Inputs as WorkInputs
 from vsalign.framemap import FrameMap
 from vsalign.frames import FrameRange
 from vsalign.thumb import THUMB_HEIGHT, THUMB_WIDTH
+
+
+def plan_job(config: JobConfig, inputs: Inputs, bounds: Bounds) -> tuple[Plan, npt.NDArray[np.int64]]:
+    """The plan of a job cut at ``bounds``, and the clip frame (N,) expected at each ref frame before sync."""
+    clip, ref = inputs.clip.index, inputs.ref.index
+    expected = expected_clip_frames(clip, ref, config.sync.offset if config.sync.mode == "offset" else 0)
+    return make_plan(clip, ref, bounds, expected, config.sync.tr), expected
 
 
 def scan_works(plan: Plan, inputs: Inputs, job_dir: str) -> list[ScanWork]:
@@ -81,11 +88,9 @@ def shown(frame_map: FrameMap, unmatched: str) -> tuple[npt.NDArray[np.int64], n
 
     Under "hold" an unmatched frame repeats, pixel for pixel, what its nearest matched neighbour shows.
     """
-    own = np.arange(len(frame_map), dtype=np.int64)
-    nearest = frame_map.nearest_matched()
     if unmatched != "hold" or not frame_map.matched.any():
-        return own, frame_map.clip_frame
-    return nearest, frame_map.clip_frame[nearest]
+        return np.arange(len(frame_map), dtype=np.int64), frame_map.clip_frame
+    return frame_map.nearest_matched(), frame_map.shown_frames()
 
 
 def _scan_work(scan: Scan, info: MediaInfo, job_dir: str) -> ScanWork:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import socket
 from importlib.metadata import version
 from pathlib import Path
 
-from tasks.store import JobStore
+from tasks.store import JobStore, file_sha256
 from tasks.work import RECORD_SCHEMA, Record, Work
 
 
@@ -68,12 +67,6 @@ def commit(
     store.retire(work.record_name)
     store.create(work.record_name, record.to_json())
     return find_record(store, work) or record
-
-
-def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file's bytes, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def library_versions() -> dict[str, str]:

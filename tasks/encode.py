@@ -10,6 +10,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
+from pathlib import Path
 from types import TracebackType
 
 import av
@@ -27,6 +28,7 @@ from tasks.formats import nearest_format, planar_format
 from tasks.messages import EncodeSettings, Segment, VideoFormat
 from tasks.pixelshape import ROOM, SHAPELESS_CODECS, write_pixel_shape
 from tasks.probe import captured_log
+from tasks.store import file_sha256
 from tasks.wholeness import missing_bytes
 from vsalign.errors import InputError
 from vsalign.picture import MATRIX_BT709, RANGE_FULL, RANGE_LIMITED, ColourTags, Picture
@@ -246,7 +248,7 @@ def inspect_segment(path: str) -> Segment:
         raise StitchError(f"{path}: segment is cut off")
     if not keys or not keys[0]:
         raise SegmentMismatch(path, "first packet", "a key frame", "no packet" if not keys else "another kind of frame")
-    return Segment(path, len(keys), os.path.getsize(path), _sha256_of(path), header)
+    return Segment(path, len(keys), os.path.getsize(path), file_sha256(Path(path)), header)
 
 
 def needs_pixel_shape(stream: VideoStream, sample_aspect_ratio: Fraction) -> bool:
@@ -260,8 +262,3 @@ def header_hash(stream: VideoStream) -> str:
     digest = hashlib.sha256(f"{context.codec.canonical_name} {context.width}x{context.height} {context.pix_fmt};".encode())
     digest.update(context.extradata or b"")
     return digest.hexdigest()
-
-
-def _sha256_of(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,6 +7,7 @@ exists; a rename would overwrite.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -162,6 +163,12 @@ def _create_without_links(target: Path, data: bytes) -> bool:
 def open_store(location: str) -> JobStore:
     """The store behind a job directory's location."""
     return LocalStore(location)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def publish_file(local: Path, target: Path) -> None:

@@ -37,7 +37,3 @@ class FrameRange:
     def dilate(self, radius: int, within: FrameRange) -> FrameRange:
         """This range with a halo of ``radius`` frames on each side, never past ``within``."""
         return FrameRange(self.start - radius, self.stop + radius).clamp(within)
-
-    def shift(self, frames: int) -> FrameRange:
-        """This range moved ``frames`` later (negative: earlier)."""
-        return FrameRange(self.start + frames, self.stop + frames)

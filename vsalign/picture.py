@@ -13,7 +13,7 @@ import numpy.typing as npt
 Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 #: FFmpeg's numbers (AVColorSpace, AVColorRange, AVChromaLocation) that change how samples are read.
-MATRIX_BT709, MATRIX_UNSPECIFIED, MATRIX_BT601, MATRIX_BT2020 = 1, 2, 6, 9
+MATRIX_BT709, MATRIX_UNSPECIFIED, MATRIX_BT601 = 1, 2, 6
 RANGE_LIMITED, RANGE_FULL = 1, 2
 CHROMA_UNSPECIFIED, CHROMA_LEFT, CHROMA_CENTER, CHROMA_TOPLEFT, CHROMA_TOP = 0, 1, 2, 3, 4
 

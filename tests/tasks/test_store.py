@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.commit import commit, file_sha256, find_record
-from tasks.store import LocalStore
+from tasks.commit import commit, find_record
+from tasks.store import LocalStore, file_sha256
 from tasks.work import Record
 from tests.factories import record, work
 
