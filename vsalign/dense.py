@@ -1,9 +1,8 @@
 """Weight-free dense registration: coarse to fine Gauss-Newton steps on locally normalised luma.
 
-The scheme is Lucas and Kanade's (IJCAI 1981) on a pyramid, with the mean gradient of both pictures (ESM: Benhimane and Malis,
-IROS 2004) and a robust weight: one shift, then affine motion on the coarsest levels, then a free field (:mod:`vsalign.fill`)
-that keeps the coarser level's answer where the finer one sees nothing. Fields are displacements (dx, dy) per cell, in pixels of
-their level: ref at p shows what clip has at p + u(p).
+The scheme is Lucas and Kanade's (IJCAI 1981) on a pyramid, with a robust weight: one shift, then affine motion on the coarsest
+levels, then a free field (:mod:`vsalign.fill`) that keeps the coarser level's answer where the finer one sees nothing. Fields
+are displacements (dx, dy) per cell, in pixels of their level: ref at p shows what clip has at p + u(p).
 """
 
 from __future__ import annotations
@@ -11,17 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from vsalign.fill import Evidence, Information, confidence, solve_affine, solve_field, weigh
-from vsalign.phase import correlation, first_shift
-from vsalign.pyramid import CELL, cell_size, from_cells, gradient, normalise, pyramid, to_cells
-from vsalign.resample import spline36
-from vsalign.warp import positions_inside, scale_positions
+from vsalign.evidence import Level, evidence, warped
+from vsalign.fill import Information, confidence, solve_affine, solve_field, weigh
+from vsalign.pyramid import CELL, cell_size, from_cells, halve, normalise, pyramid
+from vsalign.shift import correlation, first_shift
 
-_SHIFT_LEVEL = 3
 _AFFINE_LEVELS, _AFFINE_STEPS = 2, 8
-_ROBUST_SCALE = 1.0
+#: The first shift is looked for where the shorter side has 24 to 47 pixels: fine enough to tell, coarse enough to forgive.
+_SHIFT_SIDE = 24
 _LONGEST_STEP_PX = 1.5
 #: Pictures of one scene correlate above 0.7 once the affine motion is found, others below 0.2 (normalised luma, coarse level).
 _LEAST_AGREEMENT = 0.3
@@ -44,81 +43,135 @@ class Effort:
 EFFORTS = {1: Effort(1, 2, 3), 2: Effort(0, 1, 2), 3: Effort(0, 3, 3), 4: Effort(0, 6, 5)}
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """Both pictures of one pyramid level, normalised, with the ref's gradient and its pixels' positions."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """What is registered, (B,1,H,W) each: luma of clip and ref on one raster, and where (above 0.5) each may be trusted; None:
+    everywhere."""
 
     clip: Tensor
     ref: Tensor
-    ref_gradient: tuple[Tensor, Tensor]
-    pixels: Tensor
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.ref.shape[-2], self.ref.shape[-1]
+    clip_trust: Tensor | None = None
+    ref_trust: Tensor | None = None
 
 
-def register(clip: Tensor, ref: Tensor, effort: Effort, lq_input: bool = False) -> tuple[Tensor, Tensor]:
-    """Displacement (1,2,H,W) in pixels and confidence (1,1,H,W) in [0,1] of ``clip`` against ``ref``, both luma (1,1,H,W).
+@dataclass(frozen=True, slots=True, eq=False)
+class Registration:
+    """Where ref's pixels lie in the clip, and how that is known.
 
-    ref at p shows what clip has at p + displacement(p); both are 0 when the pictures have nothing in common. ``lq_input``
-    expects grain or compression, whose noise neighbouring pixels share: small windows count for less.
+    ``field`` (B,2,rows,columns): displacement per cell in pixels of pyramid level ``level``; ``information`` is what the pixels
+    say around it; ``size`` is (height, width) of the pictures.
     """
-    noise_pixels = _LQ_NOISE_PIXELS if lq_input else 1.0
-    clips, refs = pyramid(clip), pyramid(ref)
-    first = max(0, len(refs) - 1 - _AFFINE_LEVELS)
-    finest = min(effort.finest_level, first)
-    size = (ref.shape[-2], ref.shape[-1])
-    field, level = _affine_field(clips, refs, first, noise_pixels), _level(clips, refs, first)
-    if _agreement(level, field) < _LEAST_AGREEMENT:
-        return ref.new_zeros((1, 2, *size)), ref.new_zeros((1, 1, *size))
-    field, info = _refine(level, field, effort.steps_at(first), noise_pixels)
-    for index in range(first - 1, finest - 1, -1):
-        level = _level(clips, refs, index)
-        field, info = _refine(level, _finer(field, level.size), effort.steps_at(index), noise_pixels)
-    factor = CELL * 2**finest
-    return from_cells(field, size, factor) * 2**finest, from_cells(confidence(info), size, factor)
+
+    field: Tensor
+    information: Information
+    level: int
+    size: tuple[int, int]
+
+    def displacement(self) -> Tensor:
+        """(B,2,H,W) in pixels: ref at p shows what clip has at p + displacement(p)."""
+        return from_cells(self.field, self.size, CELL * 2**self.level) * 2**self.level
+
+    def trust(self) -> Tensor:
+        """(B,1,H,W) in [0,1]; 0 everywhere when the pictures have nothing in common."""
+        return from_cells(confidence(self.information), self.size, CELL * 2**self.level)
 
 
-def _affine_field(clips: list[Tensor], refs: list[Tensor], last: int, noise_pixels: float) -> Tensor:
-    """The first shift, then affine motion on the coarsest levels, as a field of level ``last``."""
-    field = _start(clips, refs)
-    coarsest = len(refs) - 1
-    for index in range(coarsest, last - 1, -1):
-        level = _level(clips, refs, index)
-        field = field if index == coarsest else _finer(field, level.size)
-        if index > coarsest - _AFFINE_LEVELS:
-            for _ in range(_AFFINE_STEPS):
-                field = field + _limited(solve_affine(weigh(_evidence(level, field), noise_pixels)))
-    return field
+def register(pictures: Pictures, effort: Effort, lq_input: bool = False, iterations: int = 1) -> Registration:
+    """Register clip against ref; pairs without anything in common are neither moved nor trusted.
+
+    ``lq_input`` expects grain or compression, whose noise neighbouring pixels share: small windows count for less. All but the
+    first of ``iterations`` start from where the one before it ended.
+    """
+    stack = _Stack(pictures, 1.0 if not lq_input else _LQ_NOISE_PIXELS)
+    finest = min(effort.finest_level, stack.first)
+    field = stack.start()
+    for _ in range(iterations):
+        field, agreement = stack.affine(field)
+        field, info = _refine(stack, stack.first, field, effort)
+        for index in range(stack.first - 1, finest - 1, -1):
+            field, info = _refine(stack, index, _finer(field, cell_size(stack.size(index))), effort)
+        found = field
+        field = _coarser(field, cell_size(stack.size(stack.coarsest)), 2 ** (stack.coarsest - finest))
+    agreed = (agreement >= _LEAST_AGREEMENT).float().view(-1, 1, 1, 1)
+    return Registration(found * agreed, Information(info.tensor * agreed, info.force * agreed), finest, stack.size(0))
 
 
-def _finer(field: Tensor, size: tuple[int, int]) -> Tensor:
-    """``field`` of one level, in pixels of the next finer one, which has ``size`` pixels."""
-    return 2 * from_cells(field, cell_size(size), 2)
+class _Stack:
+    """Both pictures at every level, coarsest last, made once."""
+
+    def __init__(self, pictures: Pictures, noise_pixels: float) -> None:
+        self._clips, self._refs = pyramid(pictures.clip), pyramid(pictures.ref)
+        self._clip_trusts = _trusts(pictures.clip_trust, len(self._clips))
+        self._ref_trusts = _trusts(pictures.ref_trust, len(self._refs))
+        self._normalised: dict[int, Level] = {}
+        self.noise_pixels = noise_pixels
+        self.coarsest = len(self._refs) - 1
+        self.first = max(0, self.coarsest - _AFFINE_LEVELS)
+        """The level on which the field becomes free."""
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self._refs[index].shape[-2], self._refs[index].shape[-1]
+
+    def level(self, index: int) -> Level:
+        if index not in self._normalised:
+            trusts = self._clip_trusts[index], self._ref_trusts[index]
+            clip, ref = normalise(self._clips[index], index, trusts[0]), normalise(self._refs[index], index, trusts[1])
+            self._normalised[index] = Level(clip, ref, *trusts)
+        return self._normalised[index]
+
+    def information(self, index: int, field: Tensor) -> Information:
+        return weigh(evidence(self.level(index), field), self.noise_pixels)
+
+    def start(self) -> Tensor:
+        """The first shift as a field of the coarsest level."""
+        index = self.coarsest
+        while index and min(self.size(index)) < _SHIFT_SIDE:
+            index -= 1
+        level = self.level(index)
+        shift = first_shift(level.clip, level.ref, level.clip_trust, level.ref_trust) * 2.0 ** (index - self.coarsest)
+        return shift[:, :, None, None].expand(-1, -1, *cell_size(self.size(self.coarsest))).contiguous()
+
+    def affine(self, field: Tensor) -> tuple[Tensor, Tensor]:
+        """``field`` of the coarsest level after affine motion on the coarsest levels, as a field of level ``first``; and how
+        well the pictures then agree, a correlation (B,)."""
+        for index in range(self.coarsest, self.first - 1, -1):
+            field = field if index == self.coarsest else _finer(field, cell_size(self.size(index)))
+            if index > self.coarsest - _AFFINE_LEVELS:
+                for _ in range(_AFFINE_STEPS):
+                    field = field + _limited(solve_affine(self.information(index, field)))
+        level = self.level(self.first)
+        moved, trust = warped(level, field)
+        return field, correlation(moved * trust, level.ref * trust)
 
 
-def _start(clips: list[Tensor], refs: list[Tensor]) -> Tensor:
-    """The first shift as a field of the coarsest level."""
-    coarsest = len(refs) - 1
-    index = min(_SHIFT_LEVEL, coarsest)
-    shift = first_shift(normalise(clips[index], index), normalise(refs[index], index))
-    at_coarsest = torch.tensor(shift, dtype=torch.float32, device=refs[0].device) * 2.0 ** (index - coarsest)
-    rows, columns = cell_size((refs[-1].shape[-2], refs[-1].shape[-1]))
-    return at_coarsest.view(1, 2, 1, 1).expand(1, 2, rows, columns)
+def _trusts(trust: Tensor | None, count: int) -> list[Tensor | None]:
+    """Trust per level: of a pixel that is only partly to be trusted the whole neighbourhood that it was made of is in doubt."""
+    if trust is None:
+        return [None] * count
+    levels = [(trust > 0.5).float()]
+    while len(levels) < count:
+        levels.append((halve(levels[-1]) > 1 - 1e-3).float())
+    return list(levels)
 
 
-def _level(clips: list[Tensor], refs: list[Tensor], index: int) -> Level:
-    clip, ref = normalise(clips[index], index), normalise(refs[index], index)
-    size = (ref.shape[-2], ref.shape[-1])
-    return Level(clip, ref, gradient(ref), scale_positions(size, size, ref.device))
+def _finer(field: Tensor, cells: tuple[int, int]) -> Tensor:
+    """``field`` of one level, in pixels of the next finer one, which has ``cells`` (rows, columns)."""
+    return 2 * from_cells(field, cells, 2)
 
 
-def _refine(level: Level, base: Tensor, steps: int, noise_pixels: float) -> tuple[Tensor, Information]:
-    """``base`` corrected by what this level sees; and the evidence of the last step."""
+def _coarser(field: Tensor, cells: tuple[int, int], factor: int) -> Tensor:
+    """``field`` in pixels ``factor`` times as large, on ``cells`` (rows, columns)."""
+    if factor == 1:
+        return field
+    rows, columns = cells[0] * factor - field.shape[-2], cells[1] * factor - field.shape[-1]
+    return F.avg_pool2d(F.pad(field, (0, columns, 0, rows), mode="replicate"), factor) / factor
+
+
+def _refine(stack: _Stack, index: int, base: Tensor, effort: Effort) -> tuple[Tensor, Information]:
+    """``base`` corrected by what level ``index`` sees; and the evidence of the last step."""
     deviation = torch.zeros_like(base)
-    for _ in range(steps):
-        info = weigh(_evidence(level, base + deviation), noise_pixels)
+    for _ in range(effort.steps_at(index)):
+        info = stack.information(index, base + deviation)
         deviation = deviation + _limited(solve_field(info, deviation) - deviation)
     return base + deviation, info
 
@@ -127,28 +180,3 @@ def _limited(step: Tensor) -> Tensor:
     """``step`` cut to the distance over which a picture can be taken as linear."""
     length = step.square().sum(1, keepdim=True).sqrt()
     return step * (_LONGEST_STEP_PX / length.clamp_min(_LONGEST_STEP_PX))
-
-
-def _agreement(level: Level, field: Tensor) -> float:
-    """Correlation, from -1 to 1, of the ref with the clip moved by ``field``."""
-    positions = level.pixels + from_cells(field, level.size)
-    inside = positions_inside(positions, level.size)
-    return correlation(spline36(level.clip[0], positions[0]) * inside, level.ref * inside)
-
-
-def _evidence(level: Level, field: Tensor) -> Evidence:
-    """Normal equations of one Gauss-Newton step around ``field``, summed per cell."""
-    size = level.size
-    positions = level.pixels + from_cells(field, size)
-    # Sharp enough to be unbiased: bilinear or grid_sample's bicubic pull fractional shifts by 0.03 px, this by a tenth of it.
-    warped = spline36(level.clip[0], positions[0])[None]
-    difference = level.ref - warped
-    inside = positions_inside(positions, size)
-    weight = inside / (1 + (difference / _ROBUST_SCALE) ** 2)
-    (cx, cy), (rx, ry) = gradient(warped), level.ref_gradient
-    gx, gy = (cx + rx) / 2, (cy + ry) / 2
-    wx, wy, wd = weight * gx, weight * gy, weight * difference
-    common = weight * (cx * rx + cy * ry)
-    products = [wx * gx, wx * gy, wy * gy, wx * difference, wy * difference, weight, wd * difference, common]
-    sums = to_cells(torch.cat(products, 1))
-    return Evidence(sums[:, :3], sums[:, 3:5], sums[:, 5:6], sums[:, 6:7], sums[:, 7:])

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vsalign.evidence import Evidence
 from vsalign.pyramid import CELL, from_cells, smooth, to_cells, window_sigma
 
 #: Expected deviation of a window from the next larger one's answer, in px per px of window size (standard deviation), and how
 #: far the squared deviation that is found in a picture may move that expectation.
-_ROUGHNESS = 0.01
-_ROUGHEST, _SMOOTHEST = 4.0, 0.01
+_ROUGHNESS = 0.02
+_ROUGHEST, _SMOOTHEST = 4.0, 0.0025
 #: The expectation counts as much as what is found in this share of the picture.
 _EXPECTATION_WEIGHT = 0.01
 #: A window's own answer says something about roughness where at most half of it is shrunk away.
@@ -40,24 +41,8 @@ _TINY = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """What the pixels of every cell say about the step (dx, dy) still missing; all (1,C,rows,columns), means over the cell.
-
-    ``tensor``: xx, xy, yy of the gradients; ``force``: gradient times difference (x, y); ``weight``: trust in the pixels, 0
-    outside the clip; ``energy``: weighted squared difference; ``common``: the part of the trace of ``tensor`` that both
-    pictures share.
-    """
-
-    tensor: Tensor
-    force: Tensor
-    weight: Tensor
-    energy: Tensor
-    common: Tensor
-
-
-@dataclass(frozen=True, slots=True)
 class Information:
-    """Evidence in units of its own noise: ``tensor`` (1,3,...) is inverse variance per pixel, ``force`` (1,2,...) its right
+    """Evidence in units of its own noise: ``tensor`` (B,3,...) is inverse variance per pixel, ``force`` (B,2,...) its right
     side."""
 
     tensor: Tensor
@@ -80,7 +65,7 @@ def weigh(evidence: Evidence, noise_pixels: float) -> Information:
 
 
 def solve_field(info: Information, origin: Tensor) -> Tensor:
-    """The field (1,2,rows,columns), as a deviation from zero, that ``info`` and the expectation of smoothness agree on.
+    """The field (B,2,rows,columns), as a deviation from zero, that ``info`` and the expectation of smoothness agree on.
 
     ``origin`` is the deviation at which the evidence was taken: its steps are counted from there, the shrinkage from zero.
     """
@@ -97,17 +82,19 @@ def solve_field(info: Information, origin: Tensor) -> Tensor:
 
 
 def solve_affine(info: Information) -> Tensor:
-    """The one affine motion (1,2,rows,columns) that explains ``info`` best; next to none where it says nothing."""
+    """The one affine motion (B,2,rows,columns) that explains ``info`` best; next to none where it says nothing."""
     rows, columns = info.tensor.shape[-2:]
     basis = _affine_basis(rows, columns, info.tensor.device)
     pixels = CELL * CELL
-    xx, xy, yy = ((basis * a) @ basis.T for a in info.tensor[0].reshape(3, -1).double() * pixels)
-    left = torch.cat([torch.cat([xx, xy], 1), torch.cat([xy, yy], 1)])
-    right = torch.cat([basis @ f for f in info.force[0].reshape(2, -1).double() * pixels])
+    a, b = info.tensor.flatten(2).double() * pixels, info.force.flatten(2).double() * pixels
+    # (B,3,3) blocks of the normal equations: every cell's tensor weighs the products of the basis.
+    xx, xy, yy = ((basis * a[:, i, None]) @ basis.T for i in range(3))
+    left = torch.cat([torch.cat([xx, xy], 2), torch.cat([xy, yy], 2)], 1)
+    right = (b @ basis.T).flatten(1)
     shift, slopes = _SHIFT * CELL * max(rows, columns), (_SLOPE * CELL * columns, _SLOPE * CELL * rows)
     expected = torch.tensor([1 / shift**2, *(1 / s**2 for s in slopes)] * 2, dtype=basis.dtype, device=basis.device)
-    motion: Tensor = torch.linalg.solve(left + torch.diag(expected), right).reshape(2, 3)
-    return (motion @ basis).float().reshape(1, 2, rows, columns)
+    motion: Tensor = torch.linalg.solve(left + torch.diag(expected), right).view(-1, 2, 3)
+    return (motion @ basis).float().view(-1, 2, rows, columns)
 
 
 def _affine_basis(rows: int, columns: int, device: torch.device) -> Tensor:
@@ -119,7 +106,7 @@ def _affine_basis(rows: int, columns: int, device: torch.device) -> Tensor:
 
 
 def confidence(info: Information) -> Tensor:
-    """How well the pixels around every cell fix its displacement in the weaker direction, (1,1,rows,columns) in [0,1].
+    """How well the pixels around every cell fix its displacement in the weaker direction, (B,1,rows,columns) in [0,1].
 
     One half where they alone, without the surroundings' help, leave a standard deviation of _HALF_TRUST_PX.
     """
@@ -129,7 +116,7 @@ def confidence(info: Information) -> Tensor:
 
 
 def times(tensor: Tensor, vector: Tensor) -> Tensor:
-    """Product per cell of a symmetric ``tensor`` (1,3,...) and a ``vector`` (1,2,...)."""
+    """Product per cell of a symmetric ``tensor`` (B,3,...) and a ``vector`` (B,2,...)."""
     xx, xy, yy = tensor[:, :1], tensor[:, 1:2], tensor[:, 2:]
     x, y = vector[:, :1], vector[:, 1:]
     return torch.cat([xx * x + xy * y, xy * x + yy * y], 1)
@@ -161,21 +148,22 @@ def _window_step(equations: Tensor, sigma: float) -> Tensor:
     kept = kept * telling
     squared = _solve(equations, ridge).square().sum(1, keepdim=True) / 2
     noise = kept / (samples * information.clamp_min(_TINY))
-    found = (squared * telling - noise).sum()
-    prior = _EXPECTATION_WEIGHT * kept.numel()
-    deviation = ((found + prior * expected) / (kept.sum() + prior)).clamp(_SMOOTHEST * expected, _ROUGHEST * expected)
+    found = (squared * telling - noise).sum((1, 2, 3), keepdim=True)
+    prior = _EXPECTATION_WEIGHT * kept[0].numel()
+    deviation = (found + prior * expected) / (kept.sum((1, 2, 3), keepdim=True) + prior)
+    deviation = deviation.clamp(_SMOOTHEST * expected, _ROUGHEST * expected)
     return _solve(equations, 1 / (samples * deviation))
 
 
 def _weaker_eigenvalue(tensor: Tensor) -> Tensor:
-    """Smaller eigenvalue per cell of ``tensor`` (1,3,...), rounding of empty ones removed."""
+    """Smaller eigenvalue per cell of ``tensor`` (B,3,...), rounding of empty ones removed."""
     xx, xy, yy = tensor[:, :1], tensor[:, 1:2], tensor[:, 2:3]
     weaker: Tensor = (xx + yy) / 2 - ((xx - yy).square() / 4 + xy * xy).sqrt()
     return (weaker - _TINY).clamp_min(0)
 
 
 def _solve(equations: Tensor, ridge: Tensor | float) -> Tensor:
-    """Solve (A + ridge I) d = b per cell; ``equations`` (1,5,...) holds xx, xy, yy, bx, by."""
+    """Solve (A + ridge I) d = b per cell; ``equations`` (B,5,...) holds xx, xy, yy, bx, by."""
     xx, xy, yy, bx, by = (equations[:, i : i + 1] for i in range(5))
     xx, yy = xx + ridge, yy + ridge
     solved: Tensor = torch.cat([yy * bx - xy * by, xx * by - xy * bx], 1) / (xx * yy - xy * xy)

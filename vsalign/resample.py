@@ -27,7 +27,7 @@ SPLINE36 = (
     (0.0, -42 / 209, -72 / 209, 114 / 209),
     (0.0, 7 / 209, 12 / 209, -19 / 209),
 )
-_SPLINE36_TABLE = np.array(SPLINE36, dtype=np.float32)
+SPLINE36_TABLE = np.array(SPLINE36, dtype=np.float32)
 _FIRST_TAP = -2
 _LOW_PASS_LOBES = 3
 #: Sampling this much more coarsely than the clip's grid is filtered; what is left below it folds nothing visible.
@@ -66,29 +66,32 @@ def spline36(image: Tensor, positions: Tensor) -> Tensor:
 
     The result is held within the range of the 4 x 4 nearest samples, so it does not ring.
     """
-    return spline36_cpu(image, positions) if image.device.type == "cpu" else spline36_torch(image, positions)
+    return spline36_cpu(image, positions) if image.device.type == "cpu" else spline36_torch(image[None], positions[None])[0]
 
 
-def spline36_torch(image: Tensor, positions: Tensor) -> Tensor:
-    """:func:`spline36` on any device."""
-    channels, height, width = image.shape
+def spline36_torch(images: Tensor, positions: Tensor, held: bool = True) -> Tensor:
+    """:func:`spline36` of a batch, ``images`` (B,C,h,w) at ``positions`` (B,2,H,W), on any device; it may ring unless
+    ``held``."""
+    batch, channels, height, width = images.shape
     cell = positions.floor()
-    columns, weights_x = _taps(cell[0], positions[0] - cell[0], width)
-    rows, weights_y = _taps(cell[1], positions[1] - cell[1], height)
-    flat = image.reshape(channels, -1)
-    total = torch.zeros((channels, *positions.shape[1:]), dtype=torch.float32, device=image.device)
+    columns, weights_x = _taps(cell[:, 0], positions[:, 0] - cell[:, 0], width)
+    rows, weights_y = _taps(cell[:, 1], positions[:, 1] - cell[:, 1], height)
+    size = positions.shape[-2:]
+    flat = images.reshape(batch, channels, -1)
+    total = torch.zeros((batch, channels, *size), dtype=torch.float32, device=images.device)
     lowest, highest = torch.full_like(total, math.inf), torch.full_like(total, -math.inf)
     for j in range(6):
-        values = flat[:, rows[j] * width + columns]
-        total = total + weights_y[j] * (weights_x * values).sum(1)
-        if 1 <= j <= 4:
-            lowest = torch.minimum(lowest, values[:, 1:5].amin(1))
-            highest = torch.maximum(highest, values[:, 1:5].amax(1))
-    return torch.minimum(torch.maximum(total, lowest), highest)
+        where = (rows[j] * width + columns).movedim(0, 1).reshape(batch, 1, -1).expand(-1, channels, -1)
+        values = flat.gather(2, where).view(batch, channels, 6, *size)
+        total = total + weights_y[j][:, None] * (weights_x.movedim(0, 1)[:, None] * values).sum(2)
+        if held and 1 <= j <= 4:
+            lowest = torch.minimum(lowest, values[:, :, 1:5].amin(2))
+            highest = torch.maximum(highest, values[:, :, 1:5].amax(2))
+    return torch.minimum(torch.maximum(total, lowest), highest) if held else total
 
 
 def _taps(cell: Tensor, fraction: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Indices and weights (6,H,W) of the samples around every position along one axis of ``length`` samples."""
+    """Indices and weights (6,B,H,W) of the samples around every position along one axis of ``length`` samples."""
     # Clamped as float first: a position far outside would overflow the integer.
     start = cell.clamp(-8, length + 8).long() + _FIRST_TAP
     indices = [(start + k).clamp(0, length - 1) for k in range(6)]
@@ -101,7 +104,7 @@ def spline36_cpu(image: Tensor, positions: Tensor) -> Tensor:
     out = torch.empty((image.shape[0], *positions.shape[1:]), dtype=torch.float32)
     source, where = image.detach().contiguous().numpy(), positions.detach().contiguous().numpy()
     for channel in range(image.shape[0]):
-        _spline36_plane(source[channel], where, _SPLINE36_TABLE, out[channel].numpy())
+        _spline36_plane(source[channel], where, SPLINE36_TABLE, out[channel].numpy())
     return out
 
 
@@ -112,8 +115,8 @@ def _spline36_plane(source: Array, where: Array, table: Array, out: Array) -> No
     column, row = np.empty(6, np.int64), np.empty(6, np.int64)
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
-            _plane_taps(where[0, y, x], width, table, column, wx)
-            _plane_taps(where[1, y, x], height, table, row, wy)
+            clamped_taps(where[0, y, x], width, table, column, wx)
+            clamped_taps(where[1, y, x], height, table, row, wy)
             total = np.float32(0)
             lowest = highest = source[row[2], column[2]]
             for j in range(6):
@@ -127,12 +130,20 @@ def _spline36_plane(source: Array, where: Array, table: Array, out: Array) -> No
             out[y, x] = min(max(total, lowest), highest)
 
 
+@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def taps(fraction: float, table: Array, weight: Array) -> None:
+    """The six weights of a position ``fraction`` of a sample behind the third of them."""
+    f = np.float32(fraction)
+    for k in range(6):
+        weight[k] = ((table[k, 3] * f + table[k, 2]) * f + table[k, 1]) * f + table[k, 0]
+
+
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _plane_taps(position: float, length: int, table: Array, index: npt.NDArray[np.int64], weight: Array) -> None:
+def clamped_taps(position: float, length: int, table: Array, index: npt.NDArray[np.int64], weight: Array) -> None:
+    """Indices, edges repeated, and weights of the six samples around ``position`` along an axis of ``length`` samples."""
     cell = np.floor(position)
-    f = np.float32(position - cell)
     # A position far outside would overflow the integer, so it is brought near as a float.
     start = int(min(max(cell, np.float32(-8)), np.float32(length + 8))) - 2
     for k in range(6):
         index[k] = min(max(start + k, 0), length - 1)
-        weight[k] = ((table[k, 3] * f + table[k, 2]) * f + table[k, 1]) * f + table[k, 0]
+    taps(position - cell, table, weight)

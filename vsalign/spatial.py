@@ -1,20 +1,29 @@
-"""Where every pixel of the ref lies in the clip: checks, common size, registration, and positions in clip pixels."""
+"""Where every pixel of the ref lies in the clip: the whole of spatial alignment for pictures that stand alone."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from vsalign.dense import EFFORTS, register
-from vsalign.warp import Warp, scale_positions
-
-#: BT.601 rather than BT.709: nearer to equal weights, so detail in red and blue counts for more.
-_LUMA = (0.299, 0.587, 0.114)
+from vsalign.settings import SpatialSettings
+from vsalign.steady import check_mask, check_pictures, observe, settle
+from vsalign.warp import Warp
 
 
 @torch.no_grad()
-def estimate_warp(clip: Tensor, ref: Tensor, *, precision: int = 3, lq_input: bool = False) -> Warp:
+def estimate_warp(
+    clip: Tensor,
+    ref: Tensor,
+    *,
+    precision: int = 3,
+    lq_input: bool = False,
+    wide_search: bool = False,
+    mask: Tensor | None = None,
+    engine: str = "dense",
+    iterations: int = 1,
+    weights: str = "",
+    exact_peer: bool = False,
+) -> Warp:
     """Find, for every ref pixel, the clip position that shows the same thing.
 
     clip (B,C,h,w), ref (B,C,H,W): floating point in [0,1], C = 1 (luma) or 3 (RGB), sizes and aspects may differ. Returns a
@@ -22,43 +31,31 @@ def estimate_warp(clip: Tensor, ref: Tensor, *, precision: int = 3, lq_input: bo
     (B,1,H,W) in [0,1]. Where the pictures show nothing to hold on to, the field continues its surroundings with confidence
     near 0; pictures that have nothing in common are only scaled to size, with confidence 0.
 
-    ``precision``: 1 (half resolution), 2 (full, one last step), 3 (full) or 4 (more steps). ``lq_input`` expects grain or heavy
-    compression. Every pair of the batch is treated alone, so its result does not depend on the others. Raises TypeError for
-    what isn't a floating-point tensor, ValueError for shapes or a precision out of range. Method: see :mod:`vsalign.dense`.
+    ``mask`` (1 or B,1,any,any) lies over the ref; where it is above 0.5 neither picture is trusted. The other settings:
+    :class:`vsalign.settings.SpatialSettings`. Every pair of the batch is treated alone, so its result does not depend on the
+    others; frames of one scene do better together (:mod:`vsalign.steady`). Raises TypeError for what isn't a floating-point
+    tensor or a setting of another type, ValueError for shapes and settings out of range. Method: :mod:`vsalign.dense`.
     """
-    _check(clip, ref, precision)
-    pairs = [_estimate_pair(clip[i : i + 1], ref[i : i + 1], precision, lq_input) for i in range(ref.shape[0])]
-    return Warp(torch.cat([positions for positions, _ in pairs]), torch.cat([trust for _, trust in pairs]))
+    settings = SpatialSettings(
+        precision=precision,
+        lq_input=lq_input,
+        wide_search=wide_search,
+        iterations=iterations,
+        engine=engine,
+        weights=weights,
+        exact_peer=exact_peer,
+    )
+    check_pictures(clip, ref)
+    check_mask(mask, ref)
+    warps = [_estimate_pair(i, clip, ref, settings, mask) for i in range(ref.shape[0])]
+    homographies = [warp.homography for warp in warps if warp.homography is not None]
+    return Warp(
+        torch.cat([warp.clip_from_ref for warp in warps]),
+        torch.cat([warp.confidence for warp in warps]),
+        torch.cat(homographies) if homographies else None,
+    )
 
 
-def _estimate_pair(clip: Tensor, ref: Tensor, precision: int, lq_input: bool) -> tuple[Tensor, Tensor]:
-    clip_size, ref_size = (clip.shape[-2], clip.shape[-1]), (ref.shape[-2], ref.shape[-1])
-    moving, target = _to_luma(clip), _to_luma(ref)
-    if clip_size != ref_size:
-        moving = F.interpolate(moving, size=ref_size, mode="bicubic", antialias=True, align_corners=False)
-    displacement, trust = register(moving, target, EFFORTS[precision], lq_input)
-    per_ref_pixel = torch.tensor([clip_size[1] / ref_size[1], clip_size[0] / ref_size[0]], device=ref.device).view(1, 2, 1, 1)
-    return scale_positions(clip_size, ref_size, ref.device) + displacement * per_ref_pixel, trust
-
-
-def _to_luma(image: Tensor) -> Tensor:
-    image = image.float()
-    if image.shape[1] == 1:
-        return image
-    return (image * torch.tensor(_LUMA, device=image.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
-
-
-def _check(clip: Tensor, ref: Tensor, precision: int) -> None:
-    for name, value in (("clip", clip), ("ref", ref)):
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            seen = value.dtype if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(f"{name} is {seen}, expected a floating-point tensor with values in [0, 1]")
-        if value.dim() != 4 or value.shape[1] not in (1, 3) or 0 in value.shape:
-            raise ValueError(f"{name} has shape {tuple(value.shape)}, expected (B, C, height, width), C 1 or 3, none of them 0")
-    if clip.shape[:2] != ref.shape[:2]:
-        both = f"clip has {tuple(clip.shape[:2])}, ref has {tuple(ref.shape[:2])}"
-        raise ValueError(f"batch and channels must be equal: {both}")
-    if clip.device != ref.device:
-        raise ValueError(f"clip is on {clip.device}, ref on {ref.device}; they must be on the same device")
-    if precision not in EFFORTS:
-        raise ValueError(f"precision is {precision!r}, accepted are {', '.join(map(str, EFFORTS))}")
+def _estimate_pair(i: int, clip: Tensor, ref: Tensor, settings: SpatialSettings, mask: Tensor | None) -> Warp:
+    own = None if mask is None else mask[i % mask.shape[0]][None]
+    return settle([observe(clip[i : i + 1], ref[i : i + 1], settings, own)])

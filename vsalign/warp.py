@@ -23,11 +23,13 @@ class Warp:
 
     ``clip_from_ref`` (B,2,H,W) float32: absolute clip-pixel position (x, y) per ref pixel, pixel centres at integers.
     ``confidence`` (B,1,H,W) in [0,1]: how well the pictures themselves fix that position; 0 where it is only a guess from the
-    surroundings. Raises ValueError when the shapes do not belong together.
+    surroundings. ``homography`` (B,3,3) float64: what the wide search found, clip pixel from ref pixel, NaN where it found none;
+    None where none was asked for. Raises ValueError when the shapes do not belong together.
     """
 
     clip_from_ref: Tensor
     confidence: Tensor
+    homography: Tensor | None = None
 
     def __post_init__(self) -> None:
         position, confidence = tuple(self.clip_from_ref.shape), tuple(self.confidence.shape)
@@ -37,6 +39,8 @@ class Warp:
             raise ValueError(f"confidence has shape {confidence}, expected {(position[0], 1, *position[2:])}")
         if self.clip_from_ref.dtype != torch.float32:
             raise ValueError(f"clip_from_ref is {self.clip_from_ref.dtype}, expected torch.float32")
+        if self.homography is not None and tuple(self.homography.shape) != (position[0], 3, 3):
+            raise ValueError(f"homography has shape {tuple(self.homography.shape)}, expected {(position[0], 3, 3)}")
 
     def __repr__(self) -> str:
         return f"Warp(clip_from_ref={tuple(self.clip_from_ref.shape)}, device={self.clip_from_ref.device})"

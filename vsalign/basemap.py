@@ -1,0 +1,95 @@
+"""The first, rough map between two rasters: a change of size, or the homography that a wide search found.
+
+The dense field is measured on top of it, and both are composed before the one resampling: the clip position of ref pixel p is
+base(p + displacement(p)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vsalign.pyramid import from_cells, to_cells
+from vsalign.warp import positions_inside, scale_positions
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class BaseMap:
+    """Sizes are (height, width). ``homography``: rows of the (3,3) matrix, clip pixel from ref pixel, pixel centres at
+    integers; None: only the size changes. ``searched_wide``: a homography was looked for, whether found or not."""
+
+    clip_size: Size
+    ref_size: Size
+    homography: tuple[tuple[float, float, float], ...] | None = None
+    searched_wide: bool = False
+
+    @classmethod
+    def scaling(cls, clip: Tensor, ref: Tensor) -> BaseMap:
+        return cls((clip.shape[-2], clip.shape[-1]), (ref.shape[-2], ref.shape[-1]))
+
+    def searched(self, clip: Tensor, ref: Tensor, distrust: Tensor | None) -> BaseMap:
+        """The same with the homography between ``clip`` (1,1,h,w) and ``ref`` (1,1,H,W), if one is sure."""
+        from vsalign.wide import find_homography
+
+        match = find_homography(clip, ref, distrust)
+        rows = None if match is None else tuple((float(a), float(b), float(c)) for a, b, c in match.clip_from_ref)
+        return BaseMap(self.clip_size, self.ref_size, rows, searched_wide=True)
+
+    @property
+    def sizes(self) -> tuple[Size, Size]:
+        return self.clip_size, self.ref_size
+
+    @property
+    def is_scaling(self) -> bool:
+        return self.homography is None
+
+    @property
+    def scales(self) -> bool:
+        return self.clip_size != self.ref_size
+
+    def positions(self, displacement: Tensor) -> Tensor:
+        """Clip positions (1,2,H,W) float32 of every ref pixel moved by ``displacement`` (1,2,H,W) ref pixels first."""
+        if self.homography is None:
+            return scale_positions(self.clip_size, self.ref_size, displacement.device) + displacement * self._ratio(displacement)
+        return _apply(self._matrix(displacement), scale_positions(self.ref_size, self.ref_size, displacement.device) + displacement)
+
+    def displacement(self, positions: Tensor) -> Tensor:
+        """The inverse of :meth:`positions`."""
+        if self.homography is None:
+            return (positions - scale_positions(self.clip_size, self.ref_size, positions.device)) / self._ratio(positions)
+        back = _apply(torch.linalg.inv(self._matrix(positions)), positions)
+        return back - scale_positions(self.ref_size, self.ref_size, positions.device)
+
+    def displacement_of(self, other: BaseMap, displacement: Tensor, cell: int) -> Tensor:
+        """What ``other``'s ``displacement`` (1,2,rows,columns) per block of ``cell`` pixels is on top of this map."""
+        through = other.positions(from_cells(displacement, self.ref_size, cell))
+        return to_cells(self.displacement(through), cell)
+
+    def inside(self, positions: Tensor) -> Tensor:
+        """1 where ``positions`` lie on the clip, else 0, (1,1,H,W)."""
+        return positions_inside(positions, self.clip_size).float()
+
+    def report(self) -> Tensor | None:
+        """The homography as (1,3,3) float64, NaN where none was found, None where none was looked for."""
+        if not self.searched_wide:
+            return None
+        nothing = ((float("nan"),) * 3,) * 3
+        return torch.tensor([self.homography or nothing], dtype=torch.float64)
+
+    def _ratio(self, like: Tensor) -> Tensor:
+        (clip_h, clip_w), (ref_h, ref_w) = self.sizes
+        return torch.tensor([clip_w / ref_w, clip_h / ref_h], device=like.device).view(1, 2, 1, 1)
+
+    def _matrix(self, like: Tensor) -> Tensor:
+        return torch.tensor(self.homography, dtype=torch.float64, device=like.device)
+
+
+def _apply(matrix: Tensor, points: Tensor) -> Tensor:
+    """Points (1,2,H,W) float32 through a homography, in double precision."""
+    x, y = points[:, :1].double(), points[:, 1:].double()
+    u, v, w = (row[0] * x + row[1] * y + row[2] for row in matrix)
+    return torch.cat([u / w, v / w], 1).float()

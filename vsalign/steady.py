@@ -1,0 +1,172 @@
+"""What one frame pair tells about the geometry, and the warp that a run of neighbouring pairs agrees on.
+
+``observe`` is the dear part and looks at one pair alone; what it returns is small. ``settle`` pools the observations of a few
+neighbouring frames of one scene (:mod:`vsalign.pooling`). Both are pure functions, so a frame's warp depends on its finite
+window and on nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vsalign.basemap import BaseMap
+from vsalign.dense import EFFORTS, Pictures, register
+from vsalign.fill import confidence
+from vsalign.pooling import Fields, pool
+from vsalign.pyramid import CELL, from_cells
+from vsalign.scene import same_scene, scene_thumb
+from vsalign.settings import DEFAULT_SMOOTH_TIME as DEFAULT_SMOOTH_TIME
+from vsalign.settings import SpatialSettings
+from vsalign.warp import Warp, sample
+
+#: BT.601 rather than BT.709: nearer to equal weights, so detail in red and blue counts for more.
+_LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """What one pair tells. ``confidence``: mean over the picture, 0 when the pair tells nothing. ``base`` brings the clip onto
+    the ref's raster, ``fields`` (of one frame) says per block of ``cell`` ref pixels what is still missing then."""
+
+    base: BaseMap
+    fields: Fields
+    cell: int
+    thumb: Tensor
+    confidence: float
+
+
+@torch.no_grad()
+def observe(clip: Tensor, ref: Tensor, settings: SpatialSettings, mask: Tensor | None = None) -> Observation:
+    """All that the pair ``clip`` (1,C,h,w), ``ref`` (1,C,H,W) tells; arguments as for ``estimate_warp``."""
+    target = _to_luma(ref)
+    if settings.engine == "rife":
+        base, fields, cell = _seen_by_network(clip, ref, settings, mask)
+    else:
+        base, fields, cell = _seen_densely(_to_luma(clip), target, settings, _distrust(mask, target))
+    return Observation(base, fields, cell, scene_thumb(target), float(fields.trust.mean()))
+
+
+@torch.no_grad()
+def settle(window: Sequence[Observation], at: int = 0) -> Warp:
+    """The warp (B = 1) of ``window[at]``, whose neighbours in time are the others, in order.
+
+    Neighbours beyond a cut, of other sizes or settings don't count.
+    """
+    own, neighbours = window[at], _of_one_scene(window, at)
+    displacement, trust = own.fields.displacement, own.fields.trust
+    if len(neighbours) > 1:
+        fields = [_as_seen_from(own, window[i]) for i in neighbours]
+        stacked = Fields(
+            torch.cat([f.displacement for f in fields]),
+            torch.cat([f.trust for f in fields]),
+            torch.cat([f.precision for f in fields]),
+        )
+        displacement, trust = pool(stacked, neighbours.index(at))
+    size = own.base.ref_size
+    positions = own.base.positions(from_cells(displacement, size, own.cell))
+    return Warp(positions, from_cells(trust, size, own.cell), own.base.report())
+
+
+def _of_one_scene(window: Sequence[Observation], at: int) -> range:
+    """Indices around ``at`` up to the next cut on each side."""
+
+    def follows(i: int, j: int) -> bool:
+        a, b = window[i], window[j]
+        alike = a.cell == b.cell and a.base.sizes == b.base.sizes
+        return alike and same_scene(a.thumb, b.thumb)
+
+    first, last = at, at
+    while first > 0 and follows(first - 1, first):
+        first -= 1
+    while last + 1 < len(window) and follows(last, last + 1):
+        last += 1
+    return range(first, last + 1)
+
+
+def _as_seen_from(own: Observation, other: Observation) -> Fields:
+    """The other's fields as displacements from ``own``'s base."""
+    if own.base is other.base or own.base == other.base:
+        return other.fields
+    displacement = own.base.displacement_of(other.base, other.fields.displacement, other.cell)
+    return Fields(displacement, other.fields.trust, other.fields.precision)
+
+
+def _seen_densely(
+    clip: Tensor, ref: Tensor, settings: SpatialSettings, distrust: Tensor | None
+) -> tuple[BaseMap, Fields, int]:
+    base, clip_trust = BaseMap.scaling(clip, ref), None
+    if settings.wide_search:
+        base = base.searched(clip, ref, distrust)
+    if base.is_scaling:
+        moving = F.interpolate(clip, base.ref_size, mode="bicubic", antialias=True) if base.scales else clip
+    else:
+        positions = base.positions(torch.zeros(1, 2, *base.ref_size, device=ref.device))
+        moving, clip_trust = sample(clip[0], positions[0])[None], base.inside(positions)
+    ref_trust = None if distrust is None else (~distrust).float()
+    found = register(
+        Pictures(moving, ref, clip_trust, ref_trust), EFFORTS[settings.precision], settings.lq_input, settings.iterations
+    )
+    pixels, scale = CELL * CELL, 2**found.level
+    # Per square pixel of the ref and cell, whatever the level.
+    precision = found.information.tensor * (pixels / scale**2)
+    return base, Fields(found.field * scale, confidence(found.information), precision), CELL * scale
+
+
+def _seen_by_network(
+    clip: Tensor, ref: Tensor, settings: SpatialSettings, mask: Tensor | None
+) -> tuple[BaseMap, Fields, int]:
+    from vsalign.rife import rife_positions
+
+    base = BaseMap.scaling(clip, ref)
+    displacement = base.displacement(rife_positions(clip, ref, settings, mask))
+    # The network says nothing of its own confidence.
+    trust = torch.ones_like(displacement[:, :1])
+    return base, Fields(displacement, trust, torch.cat([trust, torch.zeros_like(trust), trust], 1)), 1
+
+
+def _distrust(mask: Tensor | None, ref: Tensor) -> Tensor | None:
+    """Where the ref's pixels lie under the mask, (1,1,H,W) bool; None when nowhere."""
+    if mask is None:
+        return None
+    laid: Tensor = F.interpolate(mask.float(), ref.shape[-2:], mode="bilinear", antialias=True, align_corners=False) > 0.5
+    return laid
+
+
+def check_pictures(clip: Tensor, ref: Tensor) -> None:
+    """Raises TypeError or ValueError unless both are batches of pictures that belong together."""
+    for name, value in (("clip", clip), ("ref", ref)):
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            seen = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(f"{name} is {seen}, expected a floating-point tensor with values in [0, 1]")
+        if value.dim() != 4 or value.shape[1] not in (1, 3) or 0 in value.shape:
+            raise ValueError(f"{name} has shape {tuple(value.shape)}, expected (B, C, height, width), C 1 or 3, none of them 0")
+    if clip.shape[:2] != ref.shape[:2]:
+        both = f"clip has {tuple(clip.shape[:2])}, ref has {tuple(ref.shape[:2])}"
+        raise ValueError(f"batch and channels must be equal: {both}")
+    if clip.device != ref.device:
+        raise ValueError(f"clip is on {clip.device}, ref on {ref.device}; they must be on the same device")
+
+
+def check_mask(mask: Tensor | None, ref: Tensor) -> None:
+    """Raises TypeError or ValueError unless ``mask`` is None or one gray picture for each ref, or one for all."""
+    if mask is None:
+        return
+    if not isinstance(mask, Tensor) or not (mask.is_floating_point() or mask.dtype == torch.bool):
+        seen = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise TypeError(f"mask is {seen}, expected a floating-point or bool tensor, above 0.5 = do not trust")
+    if mask.dim() != 4 or mask.shape[1] != 1 or mask.shape[0] not in (1, ref.shape[0]) or 0 in mask.shape:
+        raise ValueError(f"mask has shape {tuple(mask.shape)}, expected (1 or {ref.shape[0]}, 1, height, width), none of them 0")
+    if mask.device != ref.device:
+        raise ValueError(f"mask is on {mask.device}, ref on {ref.device}; they must be on the same device")
+
+
+def _to_luma(image: Tensor) -> Tensor:
+    image = image.float()
+    if image.shape[1] == 1:
+        return image
+    return (image * torch.tensor(_LUMA, device=image.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
