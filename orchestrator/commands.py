@@ -56,7 +56,7 @@ def plan(config: JobConfig, as_json: bool) -> int:
     clip, ref = inputs.clip.index, inputs.ref.index
     bounds = choose_bounds(clip, ref, config.run.chunk_frames, workers)
     made, expected = plan_job(config, inputs, bounds)
-    need = estimate(inputs, config, workers)
+    need = estimate(inputs, config, workers, len(made.chunks))
     if as_json:
         expected_map = FrameMap.of_clip_frames(expected, len(clip))
         fingerprints = [work.fingerprint for work in render_works(made, inputs, config, expected_map, str(config.job_dir))]

@@ -12,10 +12,13 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from tasks.messages import AlignSettings, EncodeSettings, SyncSettings
+from tasks.messages import AlignSettings, EncodeSettings, MismatchShow, SyncSettings
 from vsalign.errors import InputError
+from vsalign.settings import DEFAULT_SMOOTH_TIME, MOST_ITERATIONS
 
 JOB_SCHEMA = 1
+#: A window keeps that many pictures in memory.
+MOST_SMOOTH_TIME = 120
 
 Codec = Literal["libx264", "libx265", "libsvtav1", "ffv1", "prores_ks"]
 CODECS: tuple[str, ...] = get_args(Codec)
@@ -51,6 +54,17 @@ class AlignConfig(_Section):
     precision: int = Field(2, ge=1, le=4, description="1 (fastest) to 4 (most exact)")
     unmatched: Literal["hold", "ref", "fallback", "black"] = Field("hold", description='"hold", "ref", "fallback" or "black"')
     fallback: str = Field("", description="path of a film with as many frames as ref")
+    mismatch: MismatchShow = Field("keep", description='"keep", "ref", "black" or "white"')
+    mask: str = Field("", description="path of a picture or film, white where clip and ref are not to be trusted")
+    smooth_time: int = Field(
+        DEFAULT_SMOOTH_TIME, ge=0, le=MOST_SMOOTH_TIME, description=f"a whole number of ref frames from 0 to {MOST_SMOOTH_TIME}"
+    )
+    engine: Literal["dense", "rife"] = Field("dense", description='"dense" or "rife"')
+    weights: str = Field("", description="path of the weights file of engine rife")
+    wide_search: bool = Field(False, description="true or false")
+    lq_input: bool = Field(False, description="true or false")
+    iterations: int = Field(1, ge=1, le=MOST_ITERATIONS, description=f"a whole number from 1 to {MOST_ITERATIONS}")
+    exact_peer: bool = Field(False, description="true or false")
 
     @model_validator(mode="after")
     def _fallback_is_named(self) -> AlignConfig:
@@ -58,8 +72,36 @@ class AlignConfig(_Section):
             raise ValueError('align.unmatched = "fallback" goes with align.fallback, a film with as many frames as ref')
         return self
 
-    def settings(self) -> AlignSettings:
-        return AlignSettings(warp=self.warp, precision=self.precision, unmatched=self.unmatched)
+    @model_validator(mode="after")
+    def _settings_belong_together(self) -> AlignConfig:
+        if self.engine != "rife" and (self.weights or self.exact_peer):
+            name = "weights" if self.weights else "exact_peer"
+            raise ValueError(f'align.{name} goes with align.engine = "rife", and only with it')
+        if self.mismatch != "keep" and not self.warp:
+            raise ValueError(f'align.mismatch is {self.mismatch!r}; accepted without warp: "keep"')
+        return self
+
+    @property
+    def radius(self) -> int:
+        """Ref frames on each side whose pairs take part in a frame's warp."""
+        return self.smooth_time if self.warp else 0
+
+    def settings(self, weights: str = "") -> AlignSettings:
+        """``weights``: where the weights were found. Without warp nothing else counts, and nothing else makes chunks stale."""
+        if not self.warp:
+            return AlignSettings(warp=False, unmatched=self.unmatched)
+        return AlignSettings(
+            precision=self.precision,
+            unmatched=self.unmatched,
+            mismatch=self.mismatch,
+            smooth_time=self.smooth_time,
+            engine=self.engine,
+            weights=weights,
+            wide_search=self.wide_search,
+            lq_input=self.lq_input,
+            iterations=self.iterations,
+            exact_peer=self.exact_peer,
+        )
 
 
 class EncodeConfig(_Section):
@@ -146,7 +188,7 @@ def load_job_file(path: Path) -> dict[str, Any]:
 
 def path_fields(values: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
     """(table, key) of every setting that is a path, in the tables that ``values`` has."""
-    fields = (("sync", "frame_map"), ("align", "fallback"), ("run", "job"))
+    fields = (("sync", "frame_map"), ("align", "fallback"), ("align", "mask"), ("align", "weights"), ("run", "job"))
     inner = [(values[section], key) for section, key in fields if isinstance(values.get(section), dict)]
     return [(values, "clip"), (values, "ref"), (values, "out"), *inner]
 

@@ -32,8 +32,11 @@ class Estimate:
         return self.segment_bytes + self.scan_bytes
 
 
-def estimate(inputs: Inputs, config: JobConfig, num_workers: int) -> Estimate:
-    """What ``config`` will need, to within a factor of about two."""
+def estimate(inputs: Inputs, config: JobConfig, num_workers: int, num_chunks: int = 1) -> Estimate:
+    """What ``config`` will need, to within a factor of about two; engine "rife" on a CPU takes many times longer.
+
+    Every cut between chunks has the pairs within the smoothing radius of it observed from both sides.
+    """
     codec = config.encode.codec
     frames = len(inputs.ref.index)
     mpix = inputs.video.width * inputs.video.height / 1e6
@@ -41,16 +44,17 @@ def estimate(inputs: Inputs, config: JobConfig, num_workers: int) -> Estimate:
     synced = config.sync.mode == "auto"
     scan_frames = (len(inputs.clip.index) + frames) if synced else 0
     scan_mpix = sum(len(p.index) * p.info.width * p.info.height / 1e6 for p in (inputs.clip, inputs.ref)) if synced else 0.0
-    per_frame = mpix / ENCODE_MPIX_PER_CORE_SECOND[codec]
+    render_seconds = frames * mpix / ENCODE_MPIX_PER_CORE_SECOND[codec]
     if config.align.warp:
-        per_frame += mpix / ALIGN_MPIX_PER_CORE_SECOND[config.align.precision]
+        observed = frames + 2 * config.align.radius * (num_chunks - 1)
+        render_seconds += observed * config.align.iterations * mpix / ALIGN_MPIX_PER_CORE_SECOND[config.align.precision]
     workers = max(num_workers * config.run.cores_per_worker, 1)
     return Estimate(
         segment_bytes=segment_bytes,
         scan_bytes=scan_frames * THUMB_WIDTH * THUMB_HEIGHT,
         output_bytes=segment_bytes + (inputs.ref.info.size_bytes // 20 if config.output.audio != "none" else 0),
         scan_seconds=scan_mpix / SCAN_MPIX_PER_CORE_SECOND / workers,
-        render_seconds=frames * per_frame / workers,
+        render_seconds=render_seconds / workers,
     )
 
 

@@ -9,7 +9,11 @@ from tasks.messages import Probe, VideoFormat
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Probed sources and the format of the output; ``notices`` are lines the user should read."""
+    """Probed sources and the format of the output; ``notices`` are lines the user should read.
+
+    ``weights`` and ``weights_sha256``: the network's file (path "" where every worker finds it in its own package) and its
+    hash; "" for an engine without.
+    """
 
     clip: Probe
     ref: Probe
@@ -17,3 +21,6 @@ class Inputs:
     video: VideoFormat
     pixel_format: str
     notices: tuple[str, ...] = ()
+    mask: Probe | None = None
+    weights: str = ""
+    weights_sha256: str = ""

@@ -15,6 +15,7 @@ from typing import Any
 from orchestrator.config import JOB_SCHEMA, JobConfig, job_config, path_fields
 from orchestrator.inputs import Inputs
 from orchestrator.plan import Bounds, choose_bounds
+from tasks.messages import Probe, Role
 from tasks.sources import write_probe
 from tasks.store import JobStore, open_store
 from vsalign.errors import InputError
@@ -61,9 +62,15 @@ def open_job(config: JobConfig, inputs: Inputs) -> Iterator[JobDir]:
 def _prepare(path: Path, made_here: bool, config: JobConfig, inputs: Inputs) -> JobDir:
     store = open_store(str(path.absolute()))
     store.clear_scratch()
-    for role, probe in (("clip", inputs.clip), ("ref", inputs.ref), ("fallback", inputs.fallback)):
+    probes: tuple[tuple[Role, Probe | None], ...] = (
+        ("clip", inputs.clip),
+        ("ref", inputs.ref),
+        ("fallback", inputs.fallback),
+        ("mask", inputs.mask),
+    )
+    for role, probe in probes:
         if probe is not None:
-            write_probe(store, role, probe)  # type: ignore[arg-type]
+            write_probe(store, role, probe)
     job = {
         "schema_version": JOB_SCHEMA,
         "clip": inputs.clip.info.identity,

@@ -1,7 +1,8 @@
 """PURE: frame indexes and settings -> chunks of ref frames and scans of both sources; vectorised, quick for a feature.
 
-Chunks are half open and tile [0, N) exactly. What a chunk reads of the clip is its expected frames with a halo of the temporal
-radius on each side, mapped through both time tables, so that rates may differ and frames may be of any length.
+Chunks are half open and tile [0, N) exactly. What a chunk reads of the clip is its expected frames with a halo of the
+smoothing radius (ref frames) and of the temporal radius (clip frames) on each side, mapped through both time tables, so that
+rates may differ and frames may be of any length.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ class Chunk:
     index: int
     ref_frames: FrameRange
     clip_frames: FrameRange
-    """Expected clip frames with the halo of the temporal radius on each side."""
+    """Expected clip frames of ``observed`` with the halo of the temporal radius on each side."""
     clip_packets: FrameRange
     """Ranks, in file order, of the packets that a decoder needs for ``clip_frames``: from the key frame before."""
     clip_bytes: int
+    observed: FrameRange
+    """Ref frames whose pairs its warps are settled from: its own with the halo of the smoothing radius on each side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +79,16 @@ def choose_bounds(clip: FrameIndex, ref: FrameIndex, chunk_frames: int | None, n
     return Bounds(chunks, *scans)
 
 
-def make_plan(clip: FrameIndex, ref: FrameIndex, bounds: Bounds, expected: IntArray, temporal_radius: int) -> Plan:
-    """Chunks and scans for ``bounds``; ``expected`` (N,) is the clip frame expected at each ref frame, in the clip or not."""
-    chunks = tuple(_chunk(i, frames, clip, expected, temporal_radius) for i, frames in enumerate(ranges_of(bounds.chunks)))
+def make_plan(
+    clip: FrameIndex, ref: FrameIndex, bounds: Bounds, expected: IntArray, temporal_radius: int, smooth_time: int = 0
+) -> Plan:
+    """Chunks and scans for ``bounds``; ``expected`` (N,) is the clip frame expected at each ref frame, in the clip or not.
+
+    ``temporal_radius`` in clip frames, ``smooth_time`` in ref frames.
+    """
+    ranges = ranges_of(bounds.chunks)
+    seen = [frames.dilate(smooth_time, within=ref.whole) for frames in ranges]
+    chunks = tuple(_chunk(i, frames, seen[i], clip, expected, temporal_radius) for i, frames in enumerate(ranges))
     scans = tuple(Scan("clip", i, frames) for i, frames in enumerate(ranges_of(bounds.clip_scans)))
     scans += tuple(Scan("ref", i, frames) for i, frames in enumerate(ranges_of(bounds.ref_scans)))
     return Plan(chunks, scans, bounds)
@@ -116,11 +126,13 @@ def packets_of(index: FrameIndex, frames: FrameRange) -> tuple[FrameRange, int]:
     return FrameRange(int(packets.min()), int(packets.max()) + 1), int(index.packet_bytes[span].sum())
 
 
-def _chunk(i: int, frames: FrameRange, clip: FrameIndex, expected: IntArray, temporal_radius: int) -> Chunk:
-    wanted = expected[frames.start : frames.stop]
+def _chunk(
+    i: int, frames: FrameRange, observed: FrameRange, clip: FrameIndex, expected: IntArray, temporal_radius: int
+) -> Chunk:
+    wanted = expected[observed.start : observed.stop]
     reads = FrameRange(int(wanted.min()), int(wanted.max()) + 1).dilate(temporal_radius, within=clip.whole)
     packets, size = packets_of(clip, reads)
-    return Chunk(i, frames, reads, packets, size)
+    return Chunk(i, frames, reads, packets, size, observed)
 
 
 def _mean_step(clip_times: npt.NDArray[np.float64], ref_times: npt.NDArray[np.float64]) -> float:

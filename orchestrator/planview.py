@@ -26,7 +26,8 @@ def plan_table(plan: Plan, inputs: Inputs, need: Estimate, num_workers: int) -> 
         if shown is not plan.chunks and chunk.index == shown[MAX_ROWS // 2].index:
             table.add_row("...", f"{len(plan.chunks) - MAX_ROWS} more", "", "", "", "")
         table.add_row(*_row(chunk, inputs))
-    return table, _estimates(need, num_workers)
+    halo = max(max(c.ref_frames.start - c.observed.start, c.observed.stop - c.ref_frames.stop) for c in plan.chunks)
+    return table, _halo(halo) + _estimates(need, num_workers)
 
 
 def plan_json(plan: Plan, inputs: Inputs, need: Estimate, num_workers: int, fingerprints: Sequence[str]) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def plan_json(plan: Plan, inputs: Inputs, need: Estimate, num_workers: int, fing
             {
                 "index": chunk.index,
                 "ref_frames": [chunk.ref_frames.start, chunk.ref_frames.stop],
+                "observed_ref_frames": [chunk.observed.start, chunk.observed.stop],
                 "clip_frames": [chunk.clip_frames.start, chunk.clip_frames.stop],
                 "clip_packets": [chunk.clip_packets.start, chunk.clip_packets.stop],
                 "clip_bytes": chunk.clip_bytes,
@@ -71,6 +73,12 @@ def _row(chunk: Chunk, inputs: Inputs) -> tuple[str, ...]:
         str(chunk.clip_packets),
         f"{chunk.clip_bytes / 1e6:.2f}",
     )
+
+
+def _halo(num_frames: int) -> str:
+    if not num_frames:
+        return ""
+    return f"each chunk also observes up to {num_frames} ref frames on each side, so that its warps are steady across cuts\n"
 
 
 def _estimates(need: Estimate, num_workers: int) -> str:

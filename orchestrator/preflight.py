@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-from orchestrator.config import JobConfig
+from orchestrator.config import AlignConfig, JobConfig
 from orchestrator.estimate import Estimate
 from orchestrator.inputs import Inputs
 from tasks.codecs import container_of
@@ -60,11 +60,13 @@ def look_at_sources(config: JobConfig) -> Inputs:
         raise InputError(
             f"--fallback {config.align.fallback} has {len(fallback.index)} frames; accepted: as many as ref, {len(ref.index)}"
         )
+    mask = _probe_mask(config) if config.align.mask else None
+    weights, sha256 = find_rife_weights(config.align)
     settings = config.encode.settings()
     pixel_format, notice = choose_pixel_format(settings.codec, settings.pixel_format or clip.info.pixel_format)
     notices = (notice, *_notices(clip, ref, config))
     video = video_format(clip.info, ref.info)
-    return Inputs(clip, ref, fallback, video, pixel_format, tuple(line for line in notices if line))
+    return Inputs(clip, ref, fallback, video, pixel_format, tuple(line for line in notices if line), mask, weights, sha256)
 
 
 def video_format(clip: MediaInfo, ref: MediaInfo) -> VideoFormat:
@@ -80,7 +82,12 @@ def check_out_path(config: JobConfig, out_may_exist: bool) -> None:
         raise InputError(f"{out}: the folder {out.parent} does not exist; accepted: a path in an existing folder")
     if out.is_dir():
         raise InputError(f"{out} is a folder; accepted: the path of a file")
-    for name, given in (("CLIP", config.clip), ("REF", config.ref), ("FALLBACK", config.align.fallback)):
+    for name, given in (
+        ("CLIP", config.clip),
+        ("REF", config.ref),
+        ("FALLBACK", config.align.fallback),
+        ("MASK", config.align.mask),
+    ):
         if given and _same_file(parse_source(given).path, out):
             raise InputError(f"{out} is {name} itself; accepted: another file")
     for folder in (out.parent, _existing(config.job_dir)):
@@ -136,6 +143,27 @@ def _probe(given: str, config: JobConfig) -> Probe:
             f"(re-encode it turned, or remove the rotation tag)"
         )
     return found
+
+
+def _probe_mask(config: JobConfig) -> Probe:
+    try:
+        return _probe(config.align.mask, config)
+    except InputError as error:
+        raise InputError(f"--mask {error}; accepted: a picture or a film") from None
+
+
+def find_rife_weights(align: AlignConfig) -> tuple[str, str]:
+    """Where the engine's weights lie, "" for inside its package, and their hash; read once, so that a wrong file shows here."""
+    if align.engine != "rife" or not align.warp:
+        return "", ""
+    from vsalign.weights import RIFE_4_14, find_weights, load_tensors
+
+    try:
+        path = find_weights(RIFE_4_14, align.weights)
+        load_tensors(RIFE_4_14, path)
+    except InputError as error:
+        raise InputError(f"--engine rife: {error}") from None
+    return str(path) if align.weights else "", RIFE_4_14.sha256
 
 
 def _with_matrix(found: Probe, out_lines: int) -> Probe:

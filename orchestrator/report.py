@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.alignment import Alignment, align_line
 from tasks.messages import FrameIndex
 from vsalign.framemap import FrameMap, Source
 
@@ -78,6 +79,7 @@ class Report:
     unmatched_show: str = "hold"
     audio: str = "ref"
     notices: tuple[str, ...] = ()
+    alignment: Alignment | None = None
 
     def to_json(self) -> dict[str, Any]:
         values = asdict(self)
@@ -140,6 +142,8 @@ def format_report(report: Mapping[str, Any]) -> str:
     lines += _match_lines(report["matches"], report["unmatched_show"])
     if report["sync"]:
         lines.append(f"sync      {sync_line(report['sync'])}")
+    if report.get("alignment"):
+        lines.append(f"align     {align_line(report['alignment'])}")
     lines += [f"parked    {name}: {why}" for name, why in report["parked"].items()]
     lines += [f"notice    {line}" for line in report["notices"]]
     return "\n".join(lines) + "\n" + _stretch_text(report["matches"]["least_certain"])

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from tasks.store import JobStore
 from tasks.work import Record, Work
 
+#: Inputs whose values tell people nothing, and inputs that change with others, which say it better.
+_DIGESTS = {"frame map", "frame map halo", "film geometry"}
+_FOLLOWS_FROM = {"frame map halo": {"align.smooth_time", "align.warp"}, "film geometry": {"align.warp"}}
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -84,7 +88,11 @@ def _difference(work: Work, earlier: Sequence[Record]) -> str:
 
 def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    return [f"{key} {_short(before.get(key))} -> {_short(now.get(key))}" for key in keys]
+    return [
+        key if key in _DIGESTS else f"{key} {_short(before.get(key))} -> {_short(now.get(key))}"
+        for key in keys
+        if not _FOLLOWS_FROM.get(key, set()) & set(keys)
+    ]
 
 
 def _short(value: str | None) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from orchestrator.alignment import Alignment, summarise_alignment
 from orchestrator.config import JobConfig
 from orchestrator.estimate import estimate
 from orchestrator.finish import Finished, already_finished, audio_copy, finish, out_is_ours
@@ -18,10 +19,12 @@ from orchestrator.pools import Pools
 from orchestrator.preflight import check_disk, check_out_path, load_frame_map, look_at_inputs, look_at_sources
 from orchestrator.progress import Ui
 from orchestrator.report import Report, format_report, summarise_matches
+from orchestrator.resume import load_records, sort_units
 from orchestrator.stopping import StopRequest
 from orchestrator.syncing import Synced, sync_films
 from orchestrator.works import plan_job, render_works
 from tasks.store import publish_file
+from tasks.work import RenderWork
 from vsalign.framemap import FrameMap
 
 
@@ -42,7 +45,7 @@ def render(config: JobConfig, ui: Ui, stop: StopRequest, resuming: bool = False)
         run.pools.close()
         if finished is None and not rendered.outcome.parked:
             finished = finish(run, works, rendered.records, synced.frame_map)
-        report = _report(run, synced, rendered, finished)
+        report = _report(run, synced, rendered, finished, _alignment(run, works, rendered))
         run.job.store.replace("report.json", (json.dumps(report.to_json(), indent=1) + "\n").encode())
         run.job.store.replace("report.txt", format_report(report.to_json()).encode())
         return report
@@ -79,7 +82,7 @@ def _opened(config: JobConfig, inputs: Inputs, ui: Ui, stop: StopRequest) -> Ite
             yield JobRun(config, inputs, job, plan, pools, ui, stop), given_map
 
 
-def _report(run: JobRun, synced: Synced, rendered: UnitsDone, finished: Finished | None) -> Report:
+def _report(run: JobRun, synced: Synced, rendered: UnitsDone, finished: Finished | None, alignment: Alignment | None) -> Report:
     parked = {_chunk_text(run.plan, name): failure.message for name, failure in rendered.outcome.parked.items()}
     return Report(
         out=run.config.out,
@@ -95,7 +98,14 @@ def _report(run: JobRun, synced: Synced, rendered: UnitsDone, finished: Finished
         unmatched_show=run.config.align.unmatched,
         audio=run.config.output.audio if audio_copy(run.config, run.inputs, synced.frame_map) else "none",
         notices=run.inputs.notices,
+        alignment=alignment,
     )
+
+
+def _alignment(run: JobRun, works: Sequence[RenderWork], rendered: UnitsDone) -> Alignment | None:
+    """A job that is finished already does no units, but their records, if they were not cleaned away, are there."""
+    records = rendered.records or sort_units(works, load_records(run.job.store)).done
+    return summarise_alignment(records.values(), run.config.align)
 
 
 def _chunk_text(plan: Plan, name: str) -> str:

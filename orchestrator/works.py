@@ -25,7 +25,7 @@ def plan_job(config: JobConfig, inputs: Inputs, bounds: Bounds) -> tuple[Plan, n
     """The plan of a job cut at ``bounds``, and the clip frame (N,) expected at each ref frame before sync."""
     clip, ref = inputs.clip.index, inputs.ref.index
     expected = expected_clip_frames(clip, ref, config.sync.offset if config.sync.mode == "offset" else 0)
-    return make_plan(clip, ref, bounds, expected, config.sync.tr), expected
+    return make_plan(clip, ref, bounds, expected, config.sync.tr, config.align.radius), expected
 
 
 def scan_works(plan: Plan, inputs: Inputs, job_dir: str) -> list[ScanWork]:
@@ -68,19 +68,21 @@ def render_works(
     common = RenderWork(
         name="",
         job_dir=job_dir,
-        inputs={**_render_inputs(inputs, config), **_geometry_input(config, film_geometry)},
+        inputs={**_render_inputs(inputs, config), **_warp_inputs(inputs, config, film_geometry)},
         num_frames=0,
         ref_frames=FrameRange(0, 0),
         aligned_to=(),
         clip_frames=(),
+        pairs=(),
         film_geometry=film_geometry,
-        align=config.align.settings(),
+        align=config.align.settings(inputs.weights),
         encode=config.encode.settings(),
         video=inputs.video,
         pixel_format=inputs.pixel_format,
+        masked=inputs.mask is not None and config.align.warp,
         device=config.run.device,
     )
-    return [_render_work(common, chunk, aligned_to, clip_frames) for chunk in plan.chunks]
+    return [_render_work(common, chunk, aligned_to, clip_frames, frame_map, config.align.radius) for chunk in plan.chunks]
 
 
 def shown(frame_map: FrameMap, unmatched: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -91,6 +93,18 @@ def shown(frame_map: FrameMap, unmatched: str) -> tuple[npt.NDArray[np.int64], n
     if unmatched != "hold" or not frame_map.matched.any():
         return np.arange(len(frame_map), dtype=np.int64), frame_map.clip_frame
     return frame_map.nearest_matched(), frame_map.shown_frames()
+
+
+def window_rows(centres: npt.NDArray[np.int64], frame_map: FrameMap, radius: int) -> npt.NDArray[np.int64]:
+    """The matched ref frames within ``radius`` of any of ``centres`` (ascending, matched), ascending."""
+    if not len(centres):
+        return centres
+    first, stop = max(int(centres[0]) - radius, 0), min(int(centres[-1]) + radius + 1, len(frame_map))
+    edges = np.zeros(stop - first + 1, np.int64)
+    np.add.at(edges, np.maximum(centres - radius - first, 0), 1)
+    np.add.at(edges, np.minimum(centres + radius + 1, stop) - first, -1)
+    near = np.cumsum(edges[:-1]) > 0
+    return np.flatnonzero(near & (frame_map.clip_frame[first:stop] >= 0)) + first
 
 
 def _scan_work(scan: Scan, info: MediaInfo, job_dir: str) -> ScanWork:
@@ -111,29 +125,44 @@ def _scan_work(scan: Scan, info: MediaInfo, job_dir: str) -> ScanWork:
 
 
 def _render_work(
-    common: RenderWork, chunk: Chunk, aligned_to: npt.NDArray[np.int64], clip_frames: npt.NDArray[np.int64]
+    common: RenderWork,
+    chunk: Chunk,
+    aligned_to: npt.NDArray[np.int64],
+    clip_frames: npt.NDArray[np.int64],
+    frame_map: FrameMap,
+    radius: int,
 ) -> RenderWork:
     rows = slice(chunk.ref_frames.start, chunk.ref_frames.stop)
     here = (aligned_to[rows], clip_frames[rows])
+    own = np.unique(here[0][here[1] >= 0])
+    window = window_rows(own, frame_map, radius)
+    halo = np.setdiff1d(window, own, assume_unique=True)
+    rows_used = {"frame map": _digest(*here), "frame map halo": _digest(halo, frame_map.clip_frame[halo]) if len(halo) else ""}
     return replace(
         common,
         name=f"render-{chunk.index:05d}",
-        inputs={**common.inputs, "frames": str(chunk.ref_frames), "frame map": _digest(*here)},
+        inputs={**common.inputs, "frames": str(chunk.ref_frames), **rows_used},
         num_frames=len(chunk.ref_frames),
         ref_frames=chunk.ref_frames,
         aligned_to=tuple(here[0].tolist()),
         clip_frames=tuple(here[1].tolist()),
+        pairs=tuple(zip(window.tolist(), frame_map.clip_frame[window].tolist(), strict=True)),
     )
 
 
-def _geometry_input(config: JobConfig, film_geometry: tuple[float, ...]) -> WorkInputs:
-    """Without warp the geometry is not looked at."""
-    return {"film geometry": " ".join(map(str, film_geometry))} if config.align.warp else {}
+def _warp_inputs(inputs: Inputs, config: JobConfig, film_geometry: tuple[float, ...]) -> WorkInputs:
+    """What is looked at only where frames are warped."""
+    if not config.align.warp:
+        return {}
+    mask = {"mask": _identity(inputs.mask.info)} if inputs.mask else {}
+    weights = {"weights": inputs.weights_sha256} if inputs.weights_sha256 else {}
+    return {"film geometry": " ".join(map(str, film_geometry)), **mask, **weights}
 
 
 def _render_inputs(inputs: Inputs, config: JobConfig) -> WorkInputs:
     """What all chunks share. Keys read like the job file's, for they are shown when a chunk is stale."""
-    align = {f"align.{key}": str(value) for key, value in asdict(config.align.settings()).items()}
+    # Weights count by their hash, wherever they lie.
+    align = {f"align.{key}": str(value) for key, value in asdict(config.align.settings()).items() if key != "weights"}
     encode = {f"encode.{key}": str(value) for key, value in asdict(config.encode.settings()).items()}
     video = {f"output {key}": str(value) for key, value in asdict(inputs.video).items()}
     fallback = {"fallback": _identity(inputs.fallback.info)} if inputs.fallback else {}

@@ -1,40 +1,82 @@
-"""Align one pair: luma of both -> warp -> every plane of the clip sampled once where the ref has it."""
+"""Align: what each pair tells -> the warp that its neighbours in time agree on -> every plane of the clip sampled once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from tasks.gather import Pair
 from tasks.messages import AlignSettings, VideoFormat
+from tasks.paint import cover_of, painted
 from vsalign.picture import Picture, luma
 from vsalign.planes import warp_picture
-from vsalign.spatial import estimate_warp
-from vsalign.warp import affine_warp
+from vsalign.steady import Observation, observe, settle
+from vsalign.warp import Warp, affine_warp
 
 
-def align_pair(
-    clip: Picture,
-    ref: Picture | None,
-    video: VideoFormat,
-    settings: AlignSettings,
-    film_geometry: Sequence[float],
-    device: str = "cpu",
-) -> tuple[Picture, float]:
-    """The clip picture on ref's geometry at ``video``'s size, and the mean confidence of the warp in [0, 1].
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """A picture on ref's geometry. ``confidence``: mean of its warp, [0, 1]; ``mismatched``: share of its pixels that do not
+    show what ref shows (0 when that was not asked); ``wide_found``: the wide search found a homography."""
 
-    ``film_geometry`` (``affine_warp``'s six numbers) is taken for a pair that tells nothing, such as black frames. Without
-    ``settings.warp`` the clip is only scaled to size (``ref`` may be None, confidence 1).
-    """
-    if not settings.warp or ref is None:
-        return warp_picture(clip, None, video.width, video.height), 1.0
+    picture: Picture
+    confidence: float = 1.0
+    mismatched: float = 0.0
+    wide_found: bool = False
+
+
+def observe_pair(pair: Pair, settings: AlignSettings, device: str = "cpu") -> Observation | None:
+    """All that a pair tells alone; None where nothing is warped."""
+    if pair.ref is None:
+        return None
+    mask = None if pair.mask is None else pair.mask.to(device)
     with torch.inference_mode():
-        warp = estimate_warp(_luma_tensor(clip, device), _luma_tensor(ref, device), precision=settings.precision)
-        if not warp.confidence.any():
-            warp = affine_warp(film_geometry, (clip.height, clip.width), (ref.height, ref.width), device)
-        return warp_picture(clip, warp, video.width, video.height), float(warp.confidence.mean())
+        return observe(_luma_tensor(pair.clip, device), _luma_tensor(pair.ref, device), settings.spatial(), mask)
+
+
+def settled_warp(
+    window: Sequence[Observation], at: int, film_geometry: Sequence[float], clip: Picture, video: VideoFormat
+) -> Warp:
+    """The warp of ``window[at]``, whose neighbours in time are the others.
+
+    Where they tell nothing, as black frames do, it is ``film_geometry`` (``affine_warp``'s six numbers), confidence 0.
+    """
+    with torch.inference_mode():
+        warp = settle(window, at)
+        if warp.confidence.any():
+            return warp
+        return affine_warp(film_geometry, (clip.height, clip.width), (video.height, video.width), warp.confidence.device)
+
+
+def lay(clip: Picture, ref: Picture | None, warp: Warp | None, video: VideoFormat, settings: AlignSettings) -> Aligned:
+    """The clip picture on ref's geometry at ``video``'s size; without ``warp`` it is only scaled.
+
+    ``ref`` is needed where ``settings.mismatch`` is not "keep".
+    """
+    if warp is None:
+        return Aligned(warp_picture(clip, None, video.width, video.height))
+    with torch.inference_mode():
+        picture = warp_picture(clip, warp, video.width, video.height)
+        confidence = float(warp.confidence.mean())
+        wide_found = warp.homography is not None and bool(warp.homography.isfinite().all())
+        if settings.mismatch == "keep" or ref is None:
+            return Aligned(picture, confidence, 0.0, wide_found)
+        differs = _mismatched(clip, ref, warp)
+        if differs.any():
+            picture = painted(picture, ref, cover_of(differs), settings.mismatch)
+        return Aligned(picture, confidence, float(differs.float().mean()), wide_found)
+
+
+def _mismatched(clip: Picture, ref: Picture, warp: Warp) -> torch.Tensor:
+    """(1,1,H,W) bool: clip, warped, and ref do not show the same thing."""
+    from vsalign.mismatch import mismatch
+
+    device = str(warp.clip_from_ref.device)
+    return mismatch(_luma_tensor(clip, device), _luma_tensor(ref, device), warp) > 0.5
 
 
 def _luma_tensor(picture: Picture, device: str) -> torch.Tensor:

@@ -23,6 +23,7 @@ from av.video.stream import VideoStream
 
 from tasks.codecs import check_size, codec_rules, container_of, encoder_options
 from tasks.convert import MATRIX_RGB, Coding, coding_of, recoded
+from tasks.decode import picture_of
 from tasks.errors import SegmentMismatch, StitchError
 from tasks.formats import nearest_format, planar_format
 from tasks.messages import EncodeSettings, Segment, VideoFormat
@@ -31,7 +32,7 @@ from tasks.probe import captured_log
 from tasks.store import file_sha256
 from tasks.wholeness import missing_bytes
 from vsalign.errors import InputError
-from vsalign.picture import MATRIX_BT709, RANGE_FULL, RANGE_LIMITED, ColourTags, Picture
+from vsalign.picture import MATRIX_BT709, RANGE_FULL, RANGE_LIMITED, ColourTags, Picture, SampleFormat
 
 _CHROMA_LOCATIONS = ("unspecified", "left", "center", "topleft", "top", "bottomleft", "bottom")
 #: How libx264, libx265 and libsvtav1 say that they skipped a key of their params.
@@ -200,24 +201,35 @@ class SegmentWriter:
 
     def _converted(self, picture: Picture) -> av.VideoFrame:
         colour = output_colour(self._video.colour, self._pixel_format)
-        want = coding_of(colour, self._layout, picture.height)
-        picture = recoded(picture, self._layout, want)
-        frame = _frame_of(picture)
-        if picture.format.name != self._pixel_format:
-            have = coding_of(picture.colour, picture.format, picture.height)
-            frame = self._reformatter.reformat(
-                frame,
-                format=self._pixel_format,
-                interpolation=_EXACT,
-                src_colorspace=have.matrix,
-                dst_colorspace=want.matrix,
-                src_color_range=_sws_range(have),
-                dst_color_range=_sws_range(want),
-                threads=1,
-            )
+        frame = _frame_in(picture, self._layout, colour, self._reformatter)
         frame.colorspace, frame.color_range = colour.matrix, colour.range
         frame.color_primaries, frame.color_trc = colour.primaries, colour.transfer
         return frame
+
+
+def converted(picture: Picture, pixel_format: str, colour: ColourTags) -> Picture:
+    """The picture's colours as samples of ``pixel_format`` (a planar one) in the matrix and range of ``colour``."""
+    reformatter = VideoReformatter()
+    return picture_of(_frame_in(picture, planar_format(pixel_format), colour, reformatter), colour, reformatter)
+
+
+def _frame_in(picture: Picture, layout: SampleFormat, colour: ColourTags, reformatter: VideoReformatter) -> av.VideoFrame:
+    want = coding_of(colour, layout, picture.height)
+    picture = recoded(picture, layout, want)
+    frame = _frame_of(picture)
+    if picture.format.name == layout.name:
+        return frame
+    have = coding_of(picture.colour, picture.format, picture.height)
+    return reformatter.reformat(
+        frame,
+        format=layout.name,
+        interpolation=_EXACT,
+        src_colorspace=have.matrix,
+        dst_colorspace=want.matrix,
+        src_color_range=_sws_range(have),
+        dst_color_range=_sws_range(want),
+        threads=1,
+    )
 
 
 def _sws_range(coding: Coding) -> ColorRange:

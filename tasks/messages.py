@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from vsalign.frames import FrameRange
 from vsalign.picture import ColourTags
+from vsalign.settings import DEFAULT_SMOOTH_TIME, SpatialSettings
 
-Role = Literal["clip", "ref", "fallback"]
+Role = Literal["clip", "ref", "fallback", "mask"]
+MismatchShow = Literal["keep", "ref", "black", "white"]
 StreamKind = Literal["video", "audio", "subtitle", "data", "attachment"]
 
 
@@ -139,11 +141,35 @@ class VideoFormat:
 
 @dataclass(frozen=True, slots=True)
 class AlignSettings:
-    """All that changes the aligned pixels. ``unmatched`` says what a ref frame without counterpart shows."""
+    """All that changes the aligned pixels; from ``engine`` on as :class:`vsalign.settings.SpatialSettings` has them.
+
+    ``unmatched`` says what a ref frame without counterpart shows; ``mismatch`` what is shown where clip and ref do not show the
+    same thing ("keep": the clip). ``smooth_time``: matched ref frames up to so many away take part in a frame's warp.
+    """
 
     warp: bool = True
     precision: int = 2
     unmatched: Literal["hold", "ref", "fallback", "black"] = "hold"
+    mismatch: MismatchShow = "keep"
+    smooth_time: int = DEFAULT_SMOOTH_TIME
+    engine: Literal["dense", "rife"] = "dense"
+    weights: str = ""
+    wide_search: bool = False
+    lq_input: bool = False
+    iterations: int = 1
+    exact_peer: bool = False
+
+    def spatial(self) -> SpatialSettings:
+        """What the library needs of it."""
+        return SpatialSettings(
+            precision=self.precision,
+            lq_input=self.lq_input,
+            wide_search=self.wide_search,
+            iterations=self.iterations,
+            engine=self.engine,
+            weights=self.weights,
+            exact_peer=self.exact_peer,
+        )
 
 
 @dataclass(frozen=True, slots=True)

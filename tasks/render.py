@@ -1,123 +1,142 @@
-"""Render: one chunk from decode through align to an encoded segment, as threads of one process around small queues."""
+"""Render: one chunk from decode through observe and align to an encoded segment, as threads of one process around small queues.
+
+Every output frame is settled from the pairs within ``smooth_time`` ref frames of it, in this chunk or not, so chunk borders
+change nothing. Observations stay while a window needs them, clip pictures only until their frame is made: between the queues
+there are never more than ``smooth_time`` + 1 of them.
+"""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from tasks.align import align_pair
-from tasks.decode import FrameReader
+from tasks.align import Aligned, lay, observe_pair, settled_warp
 from tasks.encode import SegmentWriter
 from tasks.errors import SegmentMismatch
-from tasks.messages import Role, Segment
+from tasks.gather import Pair, pairs_of, runs_of, substitutes_of
+from tasks.messages import Segment
 from tasks.pipeline import prefetch
 from tasks.progress import OnFrame
-from tasks.sources import read_probe
 from tasks.store import JobStore
+from tasks.window import Windows
 from tasks.work import RenderWork
-from vsalign.picture import Picture, black_picture
-from vsalign.planes import warp_picture
+from vsalign.picture import Picture
+from vsalign.steady import Observation
 
 QUEUE_FRAMES = 3
 
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What one run of equal output frames is made of; ``clip`` None means: show ``substitute`` as it is."""
-
-    num_frames: int
-    clip: Picture | None
-    ref: Picture | None
-    substitute: Picture | None
+Facts = dict[str, float | int | str]
 
 
 @dataclass(slots=True)
-class _Clock:
+class Seen:
+    """What is kept of a pair: its observation, and its pictures until they are taken; neighbouring chunks' are not kept."""
+
+    observation: Observation | None
+    clip: Picture | None
+    ref: Picture | None
+
+    def take(self) -> tuple[Picture, Picture | None]:
+        """The pictures, to be shown now and let go."""
+        clip, ref = self.clip, self.ref
+        self.clip = self.ref = None
+        assert clip is not None, "a pair is shown by one run only"
+        return clip, ref
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums over a chunk's frames; each field has one thread that writes it."""
+
+    observe_seconds: float = 0.0
     align_seconds: float = 0.0
     encode_seconds: float = 0.0
-    confidence_sum: float = 0.0
+    aligned_frames: int = 0
+    confidence: float = 0.0
+    mismatched: float = 0.0
+    wide_found: int = 0
+
+    def add(self, aligned: Aligned, num_frames: int) -> None:
+        self.aligned_frames += num_frames
+        self.confidence += aligned.confidence * num_frames
+        self.mismatched += aligned.mismatched * num_frames
+        self.wide_found += aligned.wide_found * num_frames
+
+    def facts(self) -> Facts:
+        """``confidence`` and ``mismatched`` are means over ``aligned_frames``."""
+        frames = max(self.aligned_frames, 1)
+        return {
+            "observe_seconds": round(self.observe_seconds, 3),
+            "align_seconds": round(self.align_seconds, 3),
+            "encode_seconds": round(self.encode_seconds, 3),
+            "aligned_frames": self.aligned_frames,
+            "confidence": round(self.confidence / frames, 4),
+            "mismatched": round(self.mismatched / frames, 6),
+            "wide_found": self.wide_found,
+        }
 
 
-def render_chunk(
-    work: RenderWork, store: JobStore, folder: Path, on_frame: OnFrame, device: str = "cpu"
-) -> tuple[Path, dict[str, float | int | str]]:
+def render_chunk(work: RenderWork, store: JobStore, folder: Path, on_frame: OnFrame, device: str = "cpu") -> tuple[Path, Facts]:
     """Encode the chunk into ``folder`` and check the file that came out; returns its path and facts for the record."""
-    path, clock = folder / "segment.mkv", _Clock()
+    path, tally = folder / "segment.mkv", Tally()
     # Leaving in this order ends the threads before the readers that they use are closed.
     with (
         ExitStack() as readers,
-        closing(prefetch(_decode(work, store, readers), QUEUE_FRAMES)) as decoded,
-        closing(prefetch(_align(work, decoded, clock, device), QUEUE_FRAMES)) as aligned,
+        closing(prefetch(pairs_of(work, store, readers), QUEUE_FRAMES)) as pairs,
+        closing(prefetch(_observe(work, pairs, tally, device), QUEUE_FRAMES)) as seen,
+        closing(prefetch(substitutes_of(work, store, readers), QUEUE_FRAMES)) as substitutes,
+        closing(prefetch(_align(work, seen, substitutes, tally), QUEUE_FRAMES)) as aligned,
     ):
-        segment = _encode(work, str(path), aligned, clock, on_frame)
+        segment = _encode(work, str(path), aligned, tally, on_frame)
     if segment.num_frames != len(work.ref_frames):
         raise SegmentMismatch(segment.path, "number of frames", len(work.ref_frames), segment.num_frames)
-    return path, {
-        "header_sha256": segment.header_sha256,
-        "align_seconds": round(clock.align_seconds, 3),
-        "encode_seconds": round(clock.encode_seconds, 3),
-        "confidence": round(clock.confidence_sum / len(work.ref_frames), 4),
-    }
+    return path, {"header_sha256": segment.header_sha256, **tally.facts()}
 
 
-def _decode(work: RenderWork, store: JobStore, readers: ExitStack) -> Iterator[Shown]:
-    """Runs of equal output frames in order, each with the pictures it needs, decoded once."""
-    runs = [(key, sum(1 for _ in same)) for key, same in itertools.groupby(zip(work.aligned_to, work.clip_frames, strict=True))]
-    matched = [(ref, clip) for (ref, clip), _ in runs if clip >= 0]
-    missing = [ref for (ref, clip), _ in runs if clip < 0]
-    clips = _pictures(store, readers, "clip", [clip for _, clip in matched])
-    refs = _pictures(store, readers, "ref", [ref for ref, _ in matched]) if work.align.warp else itertools.repeat(None)
-    substitutes = _substitutes(work, store, readers, missing)
-    for (_, clip), num_frames in runs:
-        if clip >= 0:
-            yield Shown(num_frames, next(clips), next(refs), None)
-        else:
-            yield Shown(num_frames, None, None, next(substitutes))
-
-
-def _pictures(store: JobStore, readers: ExitStack, role: Role, wanted: list[int]) -> Iterator[Picture]:
-    if not wanted:
-        return iter(())
-    reader = readers.enter_context(FrameReader(read_probe(store, role)))
-    return (picture for _, picture in reader.pictures(wanted))
-
-
-def _substitutes(work: RenderWork, store: JobStore, readers: ExitStack, missing: list[int]) -> Iterator[Picture]:
-    """What ref frames without counterpart show: the ref's or the fallback's own frame of that number, or black."""
-    if not missing:
-        return iter(())
-    if work.align.unmatched in {"black", "hold"}:  # "hold" leaves a frame here only when the whole film has no match to hold
-        template = next(_pictures(store, readers, "clip", [0]))
-        return itertools.repeat(black_picture(template, work.video.width, work.video.height))
-    role: Role = "fallback" if work.align.unmatched == "fallback" else "ref"
-    return (
-        warp_picture(picture, None, work.video.width, work.video.height) for picture in _pictures(store, readers, role, missing)
-    )
-
-
-def _align(work: RenderWork, decoded: Iterator[Shown], clock: _Clock, device: str) -> Iterator[tuple[Picture, int]]:
-    for shown in decoded:
+def _observe(work: RenderWork, pairs: Iterator[Pair], tally: Tally, device: str) -> Iterator[Seen]:
+    own = {run.ref_frame for run in runs_of(work) if run.matched}
+    paints = work.align.mismatch != "keep"
+    for pair in pairs:
         started = perf_counter()
-        if shown.clip is None:
-            assert shown.substitute is not None
-            picture, confidence = shown.substitute, 0.0
-        else:
-            picture, confidence = align_pair(shown.clip, shown.ref, work.video, work.align, work.film_geometry, device)
-        clock.align_seconds += perf_counter() - started
-        clock.confidence_sum += confidence * shown.num_frames
-        yield picture, shown.num_frames
+        observation = observe_pair(pair, work.align, device)
+        tally.observe_seconds += perf_counter() - started
+        shown = pair.ref_frame in own
+        yield Seen(observation, pair.clip if shown else None, pair.ref if shown and paints else None)
 
 
-def _encode(work: RenderWork, path: str, aligned: Iterator[tuple[Picture, int]], clock: _Clock, on_frame: OnFrame) -> Segment:
+def _align(
+    work: RenderWork, seen: Iterator[Seen], substitutes: Iterator[Picture], tally: Tally
+) -> Iterator[tuple[Picture, int]]:
+    windows = Windows([ref for ref, _ in work.pairs], seen, work.align.smooth_time if work.align.warp else 0)
+    for run in runs_of(work):
+        if not run.matched:
+            yield next(substitutes), run.num_frames
+            continue
+        window, at = windows.around(run.ref_frame)
+        started = perf_counter()
+        aligned = _aligned(work, window, at)
+        tally.align_seconds += perf_counter() - started
+        tally.add(aligned, run.num_frames)
+        yield aligned.picture, run.num_frames
+
+
+def _aligned(work: RenderWork, window: list[Seen], at: int) -> Aligned:
+    clip, ref = window[at].take()
+    warp = None
+    if observations := [pair.observation for pair in window if pair.observation is not None]:
+        warp = settled_warp(observations, at, work.film_geometry, clip, work.video)
+    return lay(clip, ref, warp, work.video, work.align)
+
+
+def _encode(work: RenderWork, path: str, aligned: Iterator[tuple[Picture, int]], tally: Tally, on_frame: OnFrame) -> Segment:
     with SegmentWriter(path, work.video, work.encode, work.pixel_format) as writer:
         for picture, num_frames in aligned:
             started = perf_counter()
             for _ in range(num_frames):
                 writer.write(picture)
                 on_frame()
-            clock.encode_seconds += perf_counter() - started
+            tally.encode_seconds += perf_counter() - started
         return writer.close()

@@ -19,7 +19,7 @@ from vsalign.frames import FrameRange
 RECORD_SCHEMA = 1
 SCAN_ABI = 1
 SOLVE_ABI = 1
-RENDER_ABI = 1
+RENDER_ABI = 2
 
 #: The film geometry of a clip that shows what the ref shows from edge to edge.
 SAME_PICTURE = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -70,19 +70,25 @@ class SolveWork(Work):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderWork(Work):
-    """One chunk: for the ref frame ``ref_frames.start + i`` show ``shown[i]``."""
+    """One chunk: ref frame ``ref_frames.start + i`` shows clip frame ``clip_frames[i]``, moved to where ``aligned_to[i]`` has
+    it."""
 
     ref_frames: FrameRange
     aligned_to: tuple[int, ...]
     """Per frame: the ref frame whose geometry counts; a neighbour's where an unmatched frame holds that one's picture."""
     clip_frames: tuple[int, ...]
     """Per frame: the clip frame shown, -1 for the substitute that ``align.unmatched`` names."""
+    pairs: tuple[tuple[int, int], ...]
+    """(ref frame, clip frame) of all matched rows that a warp of this chunk is settled from, ascending by ref frame: those in
+    ``aligned_to`` and, around each, those within ``align.smooth_time`` ref frames, in this chunk or not."""
     film_geometry: tuple[float, ...]
     """The film's constant misalignment, six numbers as ``vsalign.warp.affine_warp`` takes them, for pairs that tell nothing."""
     align: AlignSettings
     encode: EncodeSettings
     video: VideoFormat
     pixel_format: str
+    masked: bool = False
+    """The job has a mask: what it shows white is not trusted."""
     device: str = "cpu"
 
 

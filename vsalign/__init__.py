@@ -5,7 +5,9 @@ The names below are the library. Those that need torch are loaded on first use, 
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vsalign.errors import InputError, NoMatchError, VsalignError
@@ -13,21 +15,52 @@ from vsalign.framemap import FrameMap
 from vsalign.frames import FrameRange
 
 if TYPE_CHECKING:
+    from vsalign.filterargs import Backend, Device, SpatialPrecision
+    from vsalign.filters import spatial
+    from vsalign.mismatch import mismatch
+    from vsalign.settings import SpatialSettings
     from vsalign.spatial import estimate_warp
     from vsalign.warp import Warp, apply_warp
 
-_LAZY = {"Warp": "vsalign.warp", "apply_warp": "vsalign.warp", "estimate_warp": "vsalign.spatial"}
+_LAZY = {
+    "Backend": "vsalign.filterargs",
+    "Device": "vsalign.filterargs",
+    "SpatialPrecision": "vsalign.filterargs",
+    "SpatialSettings": "vsalign.settings",
+    "Warp": "vsalign.warp",
+    "apply_warp": "vsalign.warp",
+    "estimate_warp": "vsalign.spatial",
+    "mismatch": "vsalign.mismatch",
+    "spatial": "vsalign.filters",
+}
 
 __all__ = [
+    "Backend",
+    "Device",
     "FrameMap",
     "FrameRange",
     "InputError",
     "NoMatchError",
+    "SpatialPrecision",
+    "SpatialSettings",
     "VsalignError",
     "Warp",
     "apply_warp",
     "estimate_warp",
+    "mismatch",
+    "spatial",
 ]
+
+
+class _Package(ModuleType):
+    """``spatial`` and ``mismatch`` are functions here and modules on disk: importing the module must not hide the function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _LAZY and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -54,8 +54,12 @@ class BaseMap:
     def positions(self, displacement: Tensor) -> Tensor:
         """Clip positions (1,2,H,W) float32 of every ref pixel moved by ``displacement`` (1,2,H,W) ref pixels first."""
         if self.homography is None:
-            return scale_positions(self.clip_size, self.ref_size, displacement.device) + displacement * self._ratio(displacement)
-        return _apply(self._matrix(displacement), scale_positions(self.ref_size, self.ref_size, displacement.device) + displacement)
+            return scale_positions(self.clip_size, self.ref_size, displacement.device) + displacement * self._ratio(
+                displacement
+            )
+        return _apply(
+            self._matrix(displacement), scale_positions(self.ref_size, self.ref_size, displacement.device) + displacement
+        )
 
     def displacement(self, positions: Tensor) -> Tensor:
         """The inverse of :meth:`positions`."""

@@ -14,15 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vsalign.evidence import Level, evidence, warped
-from vsalign.fill import Information, confidence, solve_affine, solve_field, weigh
-from vsalign.pyramid import CELL, cell_size, from_cells, halve, normalise, pyramid
+from vsalign.fill import Information, solve_affine, solve_field, weigh
+from vsalign.pyramid import cell_size, from_cells, normalise, pyramid
 from vsalign.shift import correlation, first_shift
+from vsalign.trust import laid_over, moved_back, odd_pixels, trusts
 
 _AFFINE_LEVELS, _AFFINE_STEPS = 2, 8
 #: The first shift is looked for where the shorter side has 24 to 47 pixels: fine enough to tell, coarse enough to forgive.
 _SHIFT_SIDE = 24
 _LONGEST_STEP_PX = 1.5
-#: Pictures of one scene correlate above 0.7 once the affine motion is found, others below 0.2 (normalised luma, coarse level).
+#: Pictures of one scene score above 0.55 once the affine motion is found, others below 0.2 (see _Stack.affine).
 _LEAST_AGREEMENT = 0.3
 _LQ_NOISE_PIXELS = 1.5
 
@@ -67,14 +68,6 @@ class Registration:
     level: int
     size: tuple[int, int]
 
-    def displacement(self) -> Tensor:
-        """(B,2,H,W) in pixels: ref at p shows what clip has at p + displacement(p)."""
-        return from_cells(self.field, self.size, CELL * 2**self.level) * 2**self.level
-
-    def trust(self) -> Tensor:
-        """(B,1,H,W) in [0,1]; 0 everywhere when the pictures have nothing in common."""
-        return from_cells(confidence(self.information), self.size, CELL * 2**self.level)
-
 
 def register(pictures: Pictures, effort: Effort, lq_input: bool = False, iterations: int = 1) -> Registration:
     """Register clip against ref; pairs without anything in common are neither moved nor trusted.
@@ -87,9 +80,11 @@ def register(pictures: Pictures, effort: Effort, lq_input: bool = False, iterati
     field = stack.start()
     for _ in range(iterations):
         field, agreement = stack.affine(field)
-        field, info = _refine(stack, stack.first, field, effort)
-        for index in range(stack.first - 1, finest - 1, -1):
-            field, info = _refine(stack, index, _finer(field, cell_size(stack.size(index))), effort)
+        for index in range(stack.first, finest - 1, -1):
+            field = field if index == stack.first else _finer(field, cell_size(stack.size(index)))
+            field, info = _refine(stack, stack.level(index, field), field, effort.steps_at(index))
+            if index > finest:
+                stack.judge(index, field)
         found = field
         field = _coarser(field, cell_size(stack.size(stack.coarsest)), 2 ** (stack.coarsest - finest))
     agreed = (agreement >= _LEAST_AGREEMENT).float().view(-1, 1, 1, 1)
@@ -97,13 +92,14 @@ def register(pictures: Pictures, effort: Effort, lq_input: bool = False, iterati
 
 
 class _Stack:
-    """Both pictures at every level, coarsest last, made once."""
+    """Both pictures at every level, coarsest last, and what is known of where they show the same."""
 
     def __init__(self, pictures: Pictures, noise_pixels: float) -> None:
         self._clips, self._refs = pyramid(pictures.clip), pyramid(pictures.ref)
-        self._clip_trusts = _trusts(pictures.clip_trust, len(self._clips))
-        self._ref_trusts = _trusts(pictures.ref_trust, len(self._refs))
-        self._normalised: dict[int, Level] = {}
+        self._clip_trusts = trusts(pictures.clip_trust, len(self._clips))
+        self._ref_trusts = trusts(pictures.ref_trust, len(self._refs))
+        self._odd: Tensor | None = None
+        self._odd_level = 0
         self.noise_pixels = noise_pixels
         self.coarsest = len(self._refs) - 1
         self.first = max(0, self.coarsest - _AFFINE_LEVELS)
@@ -112,46 +108,50 @@ class _Stack:
     def size(self, index: int) -> tuple[int, int]:
         return self._refs[index].shape[-2], self._refs[index].shape[-1]
 
-    def level(self, index: int) -> Level:
-        if index not in self._normalised:
-            trusts = self._clip_trusts[index], self._ref_trusts[index]
-            clip, ref = normalise(self._clips[index], index, trusts[0]), normalise(self._refs[index], index, trusts[1])
-            self._normalised[index] = Level(clip, ref, *trusts)
-        return self._normalised[index]
+    def level(self, index: int, field: Tensor | None) -> Level:
+        """Both pictures of one level, normalised. What is not to be trusted in the ref is left out of the clip's local means
+        too, there where ``field`` says that it lies, so that both are normalised alike."""
+        clip_trust, ref_trust = self._clip_trusts[index], self._ref_trusts[index]
+        if self._odd is not None and field is not None:
+            same = 1 - laid_over(self._odd, self._odd_level - index, self.size(index))
+            ref_trust = same if ref_trust is None else ref_trust * same
+        if ref_trust is not None and field is not None:
+            on_clip = moved_back(ref_trust, field)
+            clip_trust = on_clip if clip_trust is None else clip_trust * on_clip
+        clip = normalise(self._clips[index], index, clip_trust)
+        return Level(clip, normalise(self._refs[index], index, ref_trust), clip_trust, ref_trust)
 
-    def information(self, index: int, field: Tensor) -> Information:
-        return weigh(evidence(self.level(index), field), self.noise_pixels)
+    def information(self, level: Level, field: Tensor) -> Information:
+        return weigh(evidence(level, field), self.noise_pixels)
+
+    def judge(self, index: int, field: Tensor) -> None:
+        """See, on level ``index``, where the pictures do not show the same, for the levels that follow."""
+        self._odd, self._odd_level = None, index
+        level = self.level(index, field)
+        self._odd = odd_pixels(level, *warped(level, field))
 
     def start(self) -> Tensor:
         """The first shift as a field of the coarsest level."""
         index = self.coarsest
         while index and min(self.size(index)) < _SHIFT_SIDE:
             index -= 1
-        level = self.level(index)
+        level = self.level(index, None)
         shift = first_shift(level.clip, level.ref, level.clip_trust, level.ref_trust) * 2.0 ** (index - self.coarsest)
         return shift[:, :, None, None].expand(-1, -1, *cell_size(self.size(self.coarsest))).contiguous()
 
     def affine(self, field: Tensor) -> tuple[Tensor, Tensor]:
         """``field`` of the coarsest level after affine motion on the coarsest levels, as a field of level ``first``; and how
-        well the pictures then agree, a correlation (B,)."""
+        well the pictures then agree, a correlation (B,), less where they overlap little."""
+        self._odd = None
         for index in range(self.coarsest, self.first - 1, -1):
             field = field if index == self.coarsest else _finer(field, cell_size(self.size(index)))
+            level = self.level(index, field)
             if index > self.coarsest - _AFFINE_LEVELS:
                 for _ in range(_AFFINE_STEPS):
-                    field = field + _limited(solve_affine(self.information(index, field)))
-        level = self.level(self.first)
+                    field = field + _limited(solve_affine(self.information(level, field)))
         moved, trust = warped(level, field)
-        return field, correlation(moved * trust, level.ref * trust)
-
-
-def _trusts(trust: Tensor | None, count: int) -> list[Tensor | None]:
-    """Trust per level: of a pixel that is only partly to be trusted the whole neighbourhood that it was made of is in doubt."""
-    if trust is None:
-        return [None] * count
-    levels = [(trust > 0.5).float()]
-    while len(levels) < count:
-        levels.append((halve(levels[-1]) > 1 - 1e-3).float())
-    return list(levels)
+        # A small overlap agrees more easily by chance.
+        return field, correlation(moved * trust, level.ref * trust) * trust.mean((1, 2, 3)).sqrt()
 
 
 def _finer(field: Tensor, cells: tuple[int, int]) -> Tensor:
@@ -167,11 +167,11 @@ def _coarser(field: Tensor, cells: tuple[int, int], factor: int) -> Tensor:
     return F.avg_pool2d(F.pad(field, (0, columns, 0, rows), mode="replicate"), factor) / factor
 
 
-def _refine(stack: _Stack, index: int, base: Tensor, effort: Effort) -> tuple[Tensor, Information]:
-    """``base`` corrected by what level ``index`` sees; and the evidence of the last step."""
+def _refine(stack: _Stack, level: Level, base: Tensor, steps: int) -> tuple[Tensor, Information]:
+    """``base`` corrected by what ``level`` sees; and the evidence of the last step."""
     deviation = torch.zeros_like(base)
-    for _ in range(effort.steps_at(index)):
-        info = stack.information(index, base + deviation)
+    for _ in range(steps):
+        info = stack.information(level, base + deviation)
         deviation = deviation + _limited(solve_field(info, deviation) - deviation)
     return base + deviation, info
 

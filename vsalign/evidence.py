@@ -67,17 +67,28 @@ def evidence(level: Level, field: Tensor) -> Evidence:
 
 def warped(level: Level, field: Tensor) -> tuple[Tensor, Tensor]:
     """The clip moved by ``field`` and the trust in each of its pixels, both (B,1,h,w)."""
+    if field.device.type != "cpu":
+        return warped_torch(level, field)
+    moved, trust = torch.empty_like(level.ref), torch.empty_like(level.ref)
+    for b in range(field.shape[0]):
+        _move_cpu(level, field, b, moved[b, 0].numpy(), trust[b, 0].numpy())
+    return moved, trust
+
+
+def warped_torch(level: Level, field: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`warped` on any device."""
     size = level.size
     positions = scale_positions(size, size, field.device) + from_cells(field, size)
     # Sharp enough to be unbiased: bilinear or grid_sample's bicubic pull fractional shifts by 0.03 px, this by a tenth of it.
     moved = spline36_torch(level.clip, positions, held=False)
     trust = positions_inside(positions, size).float()
     if level.clip_trust is not None:
-        trust = trust * _nearest(level.clip_trust, positions)
+        trust = trust * nearest(level.clip_trust, positions)
     return moved, trust if level.ref_trust is None else trust * level.ref_trust
 
 
-def _nearest(image: Tensor, positions: Tensor) -> Tensor:
+def nearest(image: Tensor, positions: Tensor) -> Tensor:
+    """``image`` (B,1,h,w) at the pixels nearest to ``positions`` (B,2,H,W), edges repeated."""
     height, width = image.shape[-2:]
     x = (positions[:, 0] + 0.5).long().clamp(0, width - 1)
     y = (positions[:, 1] + 0.5).long().clamp(0, height - 1)
@@ -87,25 +98,30 @@ def _nearest(image: Tensor, positions: Tensor) -> Tensor:
 
 def sums_torch(level: Level, field: Tensor) -> Tensor:
     """All sums (B,8,rows,columns) on any device."""
-    moved, trust = warped(level, field)
+    moved, trust = warped_torch(level, field)
     difference = level.ref - moved
     weight = trust / (1 + (difference / ROBUST_SCALE) ** 2)
     (cx, cy), (rx, ry) = gradient(moved), gradient(level.ref)
     gx, gy = (cx + rx) / 2, (cy + ry) / 2
     wx, wy, wd = weight * gx, weight * gy, weight * difference
     common = weight * (cx * rx + cy * ry)
-    return to_cells(torch.cat([wx * gx, wx * gy, wy * gy, wx * difference, wy * difference, weight, wd * difference, common], 1))
+    return to_cells(
+        torch.cat([wx * gx, wx * gy, wy * gy, wx * difference, wy * difference, weight, wd * difference, common], 1)
+    )
 
 
 def _sums_cpu(level: Level, field: Tensor) -> Tensor:
     sums = torch.empty((field.shape[0], _SUMS, *field.shape[-2:]))
     moved, trust = np.empty(level.size, np.float32), np.empty(level.size, np.float32)
     for b in range(field.shape[0]):
-        clip, ref = level.clip[b, 0].contiguous().numpy(), level.ref[b, 0].contiguous().numpy()
-        clip_trust, ref_trust = _plane(level.clip_trust, b), _plane(level.ref_trust, b)
-        _move(clip, field[b].contiguous().numpy(), clip_trust, ref_trust, SPLINE36_TABLE, moved, trust)
-        _sum(ref, moved, trust, np.float32(1 / ROBUST_SCALE), sums[b].numpy())
+        _move_cpu(level, field, b, moved, trust)
+        _sum(level.ref[b, 0].contiguous().numpy(), moved, trust, np.float32(1 / ROBUST_SCALE), sums[b].numpy())
     return sums
+
+
+def _move_cpu(level: Level, field: Tensor, b: int, moved: Array, trust: Array) -> None:
+    clip, clip_trust, ref_trust = level.clip[b, 0].contiguous().numpy(), _plane(level.clip_trust, b), _plane(level.ref_trust, b)
+    _move(clip, field[b].contiguous().numpy(), clip_trust, ref_trust, SPLINE36_TABLE, moved, trust)
 
 
 def _plane(image: Tensor | None, b: int) -> Array:
@@ -113,9 +129,7 @@ def _plane(image: Tensor | None, b: int) -> Array:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _move(
-    clip: Array, field: Array, clip_trust: Array, ref_trust: Array, table: Array, moved: Array, trust: Array
-) -> None:
+def _move(clip: Array, field: Array, clip_trust: Array, ref_trust: Array, table: Array, moved: Array, trust: Array) -> None:
     """The clip at every pixel's position, spline36, and the trust in it."""
     height, width = clip.shape
     rows, columns = field.shape[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,6 +17,9 @@ from vsalign.picture import (
     Plane,
 )
 from vsalign.warp import Warp, sample, scale_positions
+
+#: A plane of any sample format: codes, or floats that have no range to be held in.
+AnyPlane = Plane | npt.NDArray[np.float16] | npt.NDArray[np.float32]
 
 _CHROMA_BOTTOMLEFT, _CHROMA_BOTTOM = 5, 6
 #: Where the first chroma sample lies among the luma samples it stands for: (across, down), 0 = the first, 1 = the last of them.
@@ -52,23 +56,39 @@ def warp_picture(picture: Picture, warp: Warp | None, width: int, height: int) -
 
 
 def _warp_plane(picture: Picture, index: int, luma_positions: Tensor) -> Plane:
-    plane = picture.planes[index]
-    samples = torch.from_numpy(plane.astype(np.float32))[None].to(luma_positions.device)
-    positions = _plane_positions(picture, index, luma_positions)
-    peak = (1 << picture.format.bit_depth) - 1
-    moved = sample(samples, positions)[0].round().clamp(0, peak).cpu().numpy()
+    plane, format = picture.planes[index], picture.format
+    positions = luma_positions
+    if format.family == "yuv" and index in (1, 2):
+        shifts = format.log2_chroma_w, format.log2_chroma_h
+        positions = chroma_positions(luma_positions, shifts, picture.colour.chroma_location)
+    moved = warp_plane(plane, positions, (1 << format.bit_depth) - 1)
     return moved.astype(np.uint8) if plane.dtype == np.uint8 else moved.astype(np.uint16)
 
 
-def _plane_positions(picture: Picture, index: int, luma_positions: Tensor) -> Tensor:
-    """Positions (2,h,w) in samples of plane ``index`` for each of its output samples."""
-    format = picture.format
-    step_x, step_y = 1 << format.log2_chroma_w, 1 << format.log2_chroma_h
-    if format.family != "yuv" or index not in (1, 2) or step_x == step_y == 1:
+def warp_plane(plane: AnyPlane, positions: Tensor, peak: int | None = None) -> npt.NDArray[np.float32]:
+    """``plane`` (h,w) at ``positions`` (2,H,W) in its own samples, on their device -> (H,W), whole and in [0, peak] if given.
+
+    Without ``peak`` the samples are floats that may lie anywhere: super-white and negative chroma stay as they are.
+    """
+    moved = sample(torch.from_numpy(plane.astype(np.float32))[None].to(positions.device), positions)[0]
+    if peak is not None:
+        moved = moved.round().clamp(0, peak)
+    result: npt.NDArray[np.float32] = moved.cpu().numpy()
+    return result
+
+
+def chroma_positions(luma_positions: Tensor, shifts: tuple[int, int], location: int) -> Tensor:
+    """Positions (2,h,w) in chroma samples for each chroma sample of the output.
+
+    ``luma_positions`` (2,H,W) are those of the luma samples; ``shifts`` the subsampling (log2 across, log2 down), the same on
+    both sides; ``location`` FFmpeg's number of where chroma lies.
+    """
+    step_x, step_y = 1 << shifts[0], 1 << shifts[1]
+    if step_x == step_y == 1:
         return luma_positions
     height, width = luma_positions.shape[-2:]
-    columns, rows = format.plane_size(index, width, height)
-    across, down = _SITING.get(picture.colour.chroma_location, _SITING[CHROMA_UNSPECIFIED])
+    columns, rows = -(-width // step_x), -(-height // step_y)
+    across, down = _SITING.get(location, _SITING[CHROMA_UNSPECIFIED])
     offset_x, offset_y = across * (step_x - 1), down * (step_y - 1)
     at_rows = _interpolate(luma_positions, rows, step_y, offset_y, dim=1)
     at_samples = _interpolate(at_rows, columns, step_x, offset_x, dim=2)

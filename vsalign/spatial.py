@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vsalign.settings import SpatialSettings
-from vsalign.steady import check_mask, check_pictures, observe, settle
+from vsalign.steady import check_mask, check_pictures, observe_all, settle
 from vsalign.warp import Warp
 
 
@@ -47,15 +47,10 @@ def estimate_warp(
     )
     check_pictures(clip, ref)
     check_mask(mask, ref)
-    warps = [_estimate_pair(i, clip, ref, settings, mask) for i in range(ref.shape[0])]
+    warps = [settle([seen]) for seen in observe_all(clip, ref, settings, mask)]
     homographies = [warp.homography for warp in warps if warp.homography is not None]
     return Warp(
         torch.cat([warp.clip_from_ref for warp in warps]),
         torch.cat([warp.confidence for warp in warps]),
         torch.cat(homographies) if homographies else None,
     )
-
-
-def _estimate_pair(i: int, clip: Tensor, ref: Tensor, settings: SpatialSettings, mask: Tensor | None) -> Warp:
-    own = None if mask is None else mask[i % mask.shape[0]][None]
-    return settle([observe(clip[i : i + 1], ref[i : i + 1], settings, own)])

@@ -17,15 +17,18 @@ from torch import Tensor
 from vsalign.basemap import BaseMap
 from vsalign.dense import EFFORTS, Pictures, register
 from vsalign.fill import confidence
-from vsalign.pooling import Fields, pool
+from vsalign.pooling import Fields, in_blocks, pool
+from vsalign.projective import projective_part
 from vsalign.pyramid import CELL, from_cells
 from vsalign.scene import same_scene, scene_thumb
-from vsalign.settings import DEFAULT_SMOOTH_TIME as DEFAULT_SMOOTH_TIME
 from vsalign.settings import SpatialSettings
 from vsalign.warp import Warp, sample
 
 #: BT.601 rather than BT.709: nearer to equal weights, so detail in red and blue counts for more.
 _LUMA = (0.299, 0.587, 0.114)
+
+#: Confidence at which half of a displacement on top of a homography is believed.
+_DOUBTED = 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,12 +46,35 @@ class Observation:
 @torch.no_grad()
 def observe(clip: Tensor, ref: Tensor, settings: SpatialSettings, mask: Tensor | None = None) -> Observation:
     """All that the pair ``clip`` (1,C,h,w), ``ref`` (1,C,H,W) tells; arguments as for ``estimate_warp``."""
-    target = _to_luma(ref)
+    return observe_all(clip, ref, settings, mask)[0]
+
+
+@torch.no_grad()
+def observe_all(clips: Tensor, refs: Tensor, settings: SpatialSettings, masks: Tensor | None = None) -> list[Observation]:
+    """The observations of a batch of pairs, each as if it were alone; masks as for ``estimate_warp``.
+
+    On the CPU they are taken one by one, which is fastest there and gives the bits of single calls. On a GPU pairs that need no
+    wide search go through together, without waiting for the device in between.
+    """
+    together = refs.device.type != "cpu" and settings.engine == "dense" and not settings.wide_search
+    group = refs.shape[0] if together else 1
+    found: list[Observation] = []
+    for start in range(0, refs.shape[0], group):
+        part = slice(start, start + group)
+        own = masks if masks is None or masks.shape[0] == 1 else masks[part]
+        found += _observe_together(clips[part], refs[part], settings, own)
+    return found
+
+
+def _observe_together(clips: Tensor, refs: Tensor, settings: SpatialSettings, masks: Tensor | None) -> list[Observation]:
+    targets = _to_luma(refs)
     if settings.engine == "rife":
-        base, fields, cell = _seen_by_network(clip, ref, settings, mask)
+        base, fields, cell = _seen_by_network(clips, refs, settings, masks)
     else:
-        base, fields, cell = _seen_densely(_to_luma(clip), target, settings, _distrust(mask, target))
-    return Observation(base, fields, cell, scene_thumb(target), float(fields.trust.mean()))
+        base, fields, cell = _seen_densely(_to_luma(clips), targets, settings, _distrust(masks, targets))
+    # One look at the device for the whole batch.
+    thumbs, means = scene_thumb(targets).cpu(), fields.trust.mean((1, 2, 3)).tolist()
+    return [Observation(base, fields.of(i), cell, thumbs[i : i + 1], means[i]) for i in range(len(means))]
 
 
 @torch.no_grad()
@@ -96,9 +122,8 @@ def _as_seen_from(own: Observation, other: Observation) -> Fields:
     return Fields(displacement, other.fields.trust, other.fields.precision)
 
 
-def _seen_densely(
-    clip: Tensor, ref: Tensor, settings: SpatialSettings, distrust: Tensor | None
-) -> tuple[BaseMap, Fields, int]:
+def _seen_densely(clip: Tensor, ref: Tensor, settings: SpatialSettings, distrust: Tensor | None) -> tuple[BaseMap, Fields, int]:
+    """Base, fields per frame and pixels per cell; a wide search takes one pair at a time."""
     base, clip_trust = BaseMap.scaling(clip, ref), None
     if settings.wide_search:
         base = base.searched(clip, ref, distrust)
@@ -113,20 +138,24 @@ def _seen_densely(
     )
     pixels, scale = CELL * CELL, 2**found.level
     # Per square pixel of the ref and cell, whatever the level.
-    precision = found.information.tensor * (pixels / scale**2)
-    return base, Fields(found.field * scale, confidence(found.information), precision), CELL * scale
+    precision = in_blocks(found.information.tensor * (pixels / scale**2))
+    displacement, trust = found.field * scale, confidence(found.information)
+    if not base.is_scaling:
+        # A homography that passed its tests is right to a pixel, but for what all pixels together correct: where they say next
+        # to nothing of their own it stands.
+        whole = projective_part(displacement, found.information.tensor)
+        displacement = whole + (displacement - whole) * (trust / (trust + _DOUBTED))
+    return base, Fields(displacement, trust, precision), CELL * scale
 
 
-def _seen_by_network(
-    clip: Tensor, ref: Tensor, settings: SpatialSettings, mask: Tensor | None
-) -> tuple[BaseMap, Fields, int]:
+def _seen_by_network(clip: Tensor, ref: Tensor, settings: SpatialSettings, mask: Tensor | None) -> tuple[BaseMap, Fields, int]:
     from vsalign.rife import rife_positions
 
     base = BaseMap.scaling(clip, ref)
     displacement = base.displacement(rife_positions(clip, ref, settings, mask))
     # The network says nothing of its own confidence.
     trust = torch.ones_like(displacement[:, :1])
-    return base, Fields(displacement, trust, torch.cat([trust, torch.zeros_like(trust), trust], 1)), 1
+    return base, Fields(displacement, trust, in_blocks(torch.cat([trust, torch.zeros_like(trust), trust], 1))), 1
 
 
 def _distrust(mask: Tensor | None, ref: Tensor) -> Tensor | None:
@@ -160,7 +189,8 @@ def check_mask(mask: Tensor | None, ref: Tensor) -> None:
         seen = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
         raise TypeError(f"mask is {seen}, expected a floating-point or bool tensor, above 0.5 = do not trust")
     if mask.dim() != 4 or mask.shape[1] != 1 or mask.shape[0] not in (1, ref.shape[0]) or 0 in mask.shape:
-        raise ValueError(f"mask has shape {tuple(mask.shape)}, expected (1 or {ref.shape[0]}, 1, height, width), none of them 0")
+        accepted = f"(1 or {ref.shape[0]}, 1, height, width), none of them 0"
+        raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {accepted}")
     if mask.device != ref.device:
         raise ValueError(f"mask is on {mask.device}, ref on {ref.device}; they must be on the same device")
 

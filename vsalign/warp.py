@@ -23,8 +23,8 @@ class Warp:
 
     ``clip_from_ref`` (B,2,H,W) float32: absolute clip-pixel position (x, y) per ref pixel, pixel centres at integers.
     ``confidence`` (B,1,H,W) in [0,1]: how well the pictures themselves fix that position; 0 where it is only a guess from the
-    surroundings. ``homography`` (B,3,3) float64: what the wide search found, clip pixel from ref pixel, NaN where it found none;
-    None where none was asked for. Raises ValueError when the shapes do not belong together.
+    surroundings. ``homography`` (B,3,3) float64: what the wide search found, clip pixel from ref pixel, NaN where it found
+    none; None where none was asked for. Raises ValueError when the shapes do not belong together.
     """
 
     clip_from_ref: Tensor

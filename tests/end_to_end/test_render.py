@@ -163,7 +163,7 @@ def test_a_changed_setting_renders_all_chunks_again_and_says_why(here: Path, cap
     assert "stale 4 (encode.crf 18.0 -> 20.0)" in said and "scan: reused 2 scans, missing 0" in said
 
 
-@pytest.mark.parametrize("warp", [(), ("--no-warp",)])
+@pytest.mark.parametrize("warp", [("--smooth-time", "4"), ("--no-warp",)])
 def test_an_edited_map_renders_only_the_chunks_it_changes(here: Path, warp: tuple[str, ...]):
     render("--chunk-frames", "25", *warp)
     rows = Path("out.mkv.vsalign/map.csv").read_text().replace("\n60,57,", "\n60,56,")

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.config import job_config, load_job_file, merge
+from orchestrator.config import AlignConfig, job_config, load_job_file, merge
 from vsalign.errors import InputError
+from vsalign.settings import DEFAULT_SMOOTH_TIME
 
 GOOD = {"clip": "a.mkv", "ref": "b.mkv", "out": "c.mkv"}
 
@@ -20,6 +21,17 @@ GOOD = {"clip": "a.mkv", "ref": "b.mkv", "out": "c.mkv"}
         ({**GOOD, "sync": {"tr": -1}}, "sync.tr is -1; accepted: a whole number of clip frames from 1"),
         ({**GOOD, "align": {"precision": 5}}, "align.precision is 5; accepted: 1 (fastest) to 4"),
         ({**GOOD, "align": {"unmatched": "fallback"}}, "goes with align.fallback"),
+        ({**GOOD, "align": {"engine": "magic"}}, 'align.engine is \'magic\'; accepted: "dense" or "rife"'),
+        ({**GOOD, "align": {"weights": "w.pkl"}}, 'align.weights goes with align.engine = "rife", and only with it'),
+        ({**GOOD, "align": {"exact_peer": True}}, 'align.exact_peer goes with align.engine = "rife", and only with it'),
+        ({**GOOD, "align": {"iterations": 0}}, "align.iterations is 0; accepted: a whole number from 1 to 20"),
+        ({**GOOD, "align": {"smooth_time": -1}}, "align.smooth_time is -1; accepted: a whole number of ref frames from 0 to"),
+        ({**GOOD, "align": {"smooth_time": 1.5}}, "align.smooth_time is 1.5; accepted: a whole number"),
+        ({**GOOD, "align": {"mismatch": "blue"}}, 'align.mismatch is \'blue\'; accepted: "keep", "ref", "black" or "white"'),
+        ({**GOOD, "align": {"mismatch": "ref", "warp": False}}, "align.mismatch is 'ref'; accepted without warp: \"keep\""),
+        ({**GOOD, "align": {"wide_search": "maybe"}}, "align.wide_search is 'maybe'; accepted: true or false"),
+        ({**GOOD, "align": {"lq_input": 3}}, "align.lq_input is 3; accepted: true or false"),
+        ({**GOOD, "align": {"mask": 7}}, "align.mask is 7; accepted: path of a picture or film"),
         ({**GOOD, "sync": {"mode": "map"}}, 'sync.frame_map goes with sync.mode = "map"'),
         ({**GOOD, "run": 7}, "run is 7; accepted: a table"),
         ({"ref": "b", "out": "c"}, "clip is missing; wanted: path of the film that gets moved"),
@@ -33,10 +45,13 @@ def test_a_wrong_value_is_named_with_what_is_accepted(values: dict, line: str):
 
 def test_paths_of_a_job_file_count_from_its_folder(tmp_path: Path):
     job = tmp_path / "JOB.toml"
-    job.write_text('clip = "a.mkv"\nref = "/films/b.mkv"\nout = "c.mkv"\n[run]\njob = "work"\n')
+    job.write_text(
+        'clip = "a.mkv"\nref = "/films/b.mkv"\nout = "c.mkv"\n[align]\nmask = "m.png"\nweights = "w"\n[run]\njob = "work"\n'
+    )
     values = load_job_file(job)
     assert values["clip"] == str(tmp_path / "a.mkv") and values["ref"] == "/films/b.mkv"
     assert values["run"]["job"] == str(tmp_path / "work")
+    assert values["align"] == {"mask": str(tmp_path / "m.png"), "weights": str(tmp_path / "w")}
 
 
 @pytest.mark.parametrize("content", [None, b"clip = ", b"\xff\xfe"])
@@ -46,6 +61,27 @@ def test_a_job_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes 
         job.write_bytes(content)
     with pytest.raises(InputError, match=r"JOB\.toml"):
         load_job_file(job)
+
+
+def test_every_setting_of_the_warp_reaches_the_work():
+    chosen = {"precision": 4, "mismatch": "ref", "smooth_time": 7, "engine": "rife", "iterations": 2}
+    switches = dict.fromkeys(("wide_search", "lq_input", "exact_peer"), True)
+    settings = job_config({**GOOD, "align": {**chosen, **switches}}, "test").align.settings("found.pkl")
+    assert {name: getattr(settings, name) for name in (*chosen, *switches)} == chosen | switches
+    assert settings.weights == "found.pkl" and settings.warp
+
+
+def test_the_example_job_file_shows_the_defaults():
+    values = load_job_file(Path(__file__).parents[2] / "examples" / "JOB.toml")
+    assert job_config(values, "JOB.toml").align == AlignConfig()
+    using = Path(__file__).parents[2].joinpath("docs", "using.md").read_text()
+    assert f"(default {DEFAULT_SMOOTH_TIME})" in using
+    for key in AlignConfig.model_fields:
+        assert key in Path(__file__).parents[2].joinpath("examples", "JOB.toml").read_text()
+
+
+def test_the_radius_is_none_where_nothing_is_warped():
+    assert AlignConfig().radius == DEFAULT_SMOOTH_TIME and AlignConfig(warp=False).radius == 0
 
 
 def test_flags_win_over_the_job_file_key_by_key():

@@ -47,6 +47,15 @@ def test_a_chunk_reads_its_expected_clip_frames_with_the_radius_on_both_sides():
     assert [chunk.clip_frames for chunk in plan.chunks] == [FrameRange(0, 107), FrameRange(93, 207), FrameRange(193, 300)]
 
 
+def test_the_smoothing_radius_widens_what_a_chunk_reads_in_ref_frames():
+    clip, ref = frame_index(600, rate=Fraction(48)), frame_index(300)
+    bounds = choose_bounds(clip, ref, 100, 1)
+    plan = make_plan(clip, ref, bounds, expected_clip_frames(clip, ref), 7, smooth_time=5)
+    assert [chunk.ref_frames for chunk in plan.chunks] == [FrameRange(0, 100), FrameRange(100, 200), FrameRange(200, 300)]
+    assert [chunk.observed for chunk in plan.chunks] == [FrameRange(0, 105), FrameRange(95, 205), FrameRange(195, 300)]
+    assert plan.chunks[1].clip_frames == FrameRange(2 * 95 - 7, 2 * 204 + 1 + 7)
+
+
 def test_expected_frames_follow_the_rate_ratio_and_the_offset():
     clip, ref = frame_index(250, rate=Fraction(25)), frame_index(240, rate=Fraction(24))
     expected = expected_clip_frames(clip, ref)

@@ -1,11 +1,13 @@
 """The report's numbers, from maps whose answer is known."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 
+from orchestrator.alignment import Alignment, align_line, summarise_alignment
 from orchestrator.report import Report, StageReport, format_report, least_certain, summarise_matches, timecode
-from tests.factories import frame_index
+from tasks.work import Record
+from tests.factories import config_of, frame_index, record
 from vsalign.framemap import FrameMap
 
 
@@ -53,3 +55,27 @@ def test_a_report_of_failed_chunks_names_them():
 
 def test_timecodes():
     assert timecode(3661.0405) == "01:01:01.040" and timecode(59.9999) == "00:01:00.000"
+
+
+def chunk(frames: int, confidence: float, mismatched: float = 0.0, wide_found: int = 0) -> Record:
+    facts = {"aligned_frames": frames, "confidence": confidence, "mismatched": mismatched, "wide_found": wide_found}
+    return record(facts=facts)
+
+
+def test_alignment_is_summed_over_chunks_by_their_frames():
+    settings = config_of(align={"mismatch": "ref", "wide_search": True, "smooth_time": 3}).align
+    found = summarise_alignment([chunk(10, 0.9, 0.1, 4), chunk(30, 0.5, 0.0, 30), chunk(0, 0.0)], settings)
+    assert found == Alignment(40, 0.6, 3, "ref", 0.025, 34)
+    line = align_line(asdict(found))
+    assert line == (
+        "mean confidence 0.60, warps steadied over 3 frames on each side, wide search found a homography in 34 of 40 frames, "
+        "2.50% of pixels mismatched, shown as: ref"
+    )
+
+
+def test_what_was_not_asked_is_not_told():
+    found = summarise_alignment([chunk(10, 0.9)], config_of(align={"smooth_time": 0}).align)
+    assert found is not None and found.mismatched_share is None and found.wide_search_found is None
+    assert align_line(asdict(found)) == "mean confidence 0.90, every warp on its own"
+    assert summarise_alignment([chunk(10, 0.9)], config_of(align={"warp": False}).align) is None
+    assert summarise_alignment([], config_of().align) is None

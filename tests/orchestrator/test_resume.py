@@ -51,3 +51,11 @@ def test_torn_records_are_put_aside_and_counted(tmp_path: Path):
     loaded = load_records(store)
     assert [made.work for made in loaded.records] == [unit.name] and loaded.num_unreadable == 1
     assert load_records(store).num_unreadable == 0
+
+
+def test_digests_are_named_without_their_values_and_what_follows_from_a_setting_is_left_to_it():
+    before = work(**{"frame map": "aa", "frame map halo": "bb", "align.smooth_time": "4"})
+    rows = work(**{"frame map": "cc", "frame map halo": "dd", "align.smooth_time": "4"})
+    radius = work(**{"frame map": "aa", "frame map halo": "ee", "align.smooth_time": "2"})
+    assert list(sort_units([rows], found(record(of=before))).why_stale) == ["frame map, frame map halo"]
+    assert list(sort_units([radius], found(record(of=before))).why_stale) == ["align.smooth_time 4 -> 2"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vsalign.picture import CHROMA_CENTER, CHROMA_LEFT, CHROMA_TOPLEFT, ColourTags, Picture, SampleFormat
-from vsalign.planes import warp_picture
+from vsalign.planes import chroma_positions, warp_picture, warp_plane
 from vsalign.warp import Warp, scale_positions
 
 HEIGHT, WIDTH = 48, 64
@@ -160,3 +160,22 @@ def test_a_warp_of_another_size_is_refused() -> None:
     double = Warp(double.clip_from_ref.repeat(2, 1, 1, 1), double.confidence.repeat(2, 1, 1, 1))
     with pytest.raises(ValueError, match="warp has shape"):
         warp_picture(picture(sample_format()), double, WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_float_planes_are_neither_rounded_nor_held_in_a_range(kind: type[np.floating]) -> None:
+    plane = np.random.default_rng(2).normal(0.5, 3, (HEIGHT, WIDTH)).astype(kind)
+    still = warp_plane(plane, warp_by(0, 0).clip_from_ref[0])
+    assert still.dtype == np.float32
+    assert np.array_equal(still.astype(kind), plane)
+    flat = warp_plane(np.full((HEIGHT, WIDTH), -0.37, kind), curved_warp().clip_from_ref[0])
+    assert np.abs(flat - float(kind(-0.37))).max() < 1e-6
+    moved = warp_plane(plane, warp_by(0.5, 0).clip_from_ref[0])
+    assert moved.min() < -2
+    assert moved.max() > 3
+
+
+def test_full_chroma_lies_where_luma_lies() -> None:
+    positions = curved_warp().clip_from_ref[0]
+    assert chroma_positions(positions, (0, 0), CHROMA_CENTER) is positions
+    assert chroma_positions(positions, (1, 0), CHROMA_LEFT).shape == (2, HEIGHT, WIDTH // 2)

