@@ -143,7 +143,7 @@ def _warps(clip: Probe, ref: Probe, frame_map: FrameMap, frames: list[int]) -> l
     """The warp (2, H, W) that the engine finds for each of ``frames``."""
     import torch
 
-    from vsalign.spatial import estimate_warp
+    from vsalign.estimate import estimate_warp
 
     warps = []
     with FrameReader(clip) as clips, FrameReader(ref) as refs:

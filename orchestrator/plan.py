@@ -18,8 +18,8 @@ import numpy.typing as npt
 from tasks.messages import FrameIndex
 from vsalign.frames import FrameRange
 
-#: Default chunk length in frames: short enough to lose little when a worker dies, long enough that its GOP costs nothing.
-MIN_CHUNK_FRAMES, MAX_CHUNK_FRAMES = 48, 720
+#: Default chunk length in frames: short enough to lose little when a worker dies, long enough that its halo costs little.
+MIN_CHUNK_FRAMES, MAX_CHUNK_FRAMES = 96, 720
 MIN_SCAN_FRAMES, MAX_SCAN_FRAMES = 240, 5760
 CHUNKS_PER_WORKER = 4
 

@@ -73,7 +73,7 @@ def lay(clip: Picture, ref: Picture | None, warp: Warp | None, video: VideoForma
 
 def _mismatched(clip: Picture, ref: Picture, warp: Warp) -> torch.Tensor:
     """(1,1,H,W) bool: clip, warped, and ref do not show the same thing."""
-    from vsalign.mismatch import mismatch
+    from vsalign.likeness import mismatch
 
     device = str(warp.clip_from_ref.device)
     return mismatch(_luma_tensor(clip, device), _luma_tensor(ref, device), warp) > 0.5

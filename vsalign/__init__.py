@@ -5,9 +5,7 @@ The names below are the library. Those that need torch are loaded on first use, 
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vsalign.errors import InputError, NoMatchError, VsalignError
@@ -15,11 +13,11 @@ from vsalign.framemap import FrameMap
 from vsalign.frames import FrameRange
 
 if TYPE_CHECKING:
+    from vsalign.estimate import estimate_warp
     from vsalign.filterargs import Backend, Device, SpatialPrecision
     from vsalign.filters import spatial
-    from vsalign.mismatch import mismatch
+    from vsalign.likeness import mismatch
     from vsalign.settings import SpatialSettings
-    from vsalign.spatial import estimate_warp
     from vsalign.warp import Warp, apply_warp
 
 _LAZY = {
@@ -29,8 +27,8 @@ _LAZY = {
     "SpatialSettings": "vsalign.settings",
     "Warp": "vsalign.warp",
     "apply_warp": "vsalign.warp",
-    "estimate_warp": "vsalign.spatial",
-    "mismatch": "vsalign.mismatch",
+    "estimate_warp": "vsalign.estimate",
+    "mismatch": "vsalign.likeness",
     "spatial": "vsalign.filters",
 }
 
@@ -50,17 +48,6 @@ __all__ = [
     "mismatch",
     "spatial",
 ]
-
-
-class _Package(ModuleType):
-    """``spatial`` and ``mismatch`` are functions here and modules on disk: importing the module must not hide the function."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _LAZY and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

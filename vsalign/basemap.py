@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vsalign.pyramid import from_cells, to_cells
 from vsalign.warp import positions_inside, scale_positions
 
 Size = tuple[int, int]
@@ -57,21 +56,19 @@ class BaseMap:
             return scale_positions(self.clip_size, self.ref_size, displacement.device) + displacement * self._ratio(
                 displacement
             )
-        return _apply(
-            self._matrix(displacement), scale_positions(self.ref_size, self.ref_size, displacement.device) + displacement
-        )
+        return self._forward(scale_positions(self.ref_size, self.ref_size, displacement.device) + displacement)
 
     def displacement(self, positions: Tensor) -> Tensor:
         """The inverse of :meth:`positions`."""
         if self.homography is None:
             return (positions - scale_positions(self.clip_size, self.ref_size, positions.device)) / self._ratio(positions)
-        back = _apply(torch.linalg.inv(self._matrix(positions)), positions)
-        return back - scale_positions(self.ref_size, self.ref_size, positions.device)
+        return self._backward(positions) - scale_positions(self.ref_size, self.ref_size, positions.device)
 
     def displacement_of(self, other: BaseMap, displacement: Tensor, cell: int) -> Tensor:
         """What ``other``'s ``displacement`` (1,2,rows,columns) per block of ``cell`` pixels is on top of this map."""
-        through = other.positions(from_cells(displacement, self.ref_size, cell))
-        return to_cells(self.displacement(through), cell)
+        rows, columns = displacement.shape[-2:]
+        centres = scale_positions((rows * cell, columns * cell), (rows, columns), displacement.device)
+        return self._backward(other._forward(centres + displacement)) - centres
 
     def inside(self, positions: Tensor) -> Tensor:
         """1 where ``positions`` lie on the clip, else 0, (1,1,H,W)."""
@@ -88,12 +85,23 @@ class BaseMap:
         (clip_h, clip_w), (ref_h, ref_w) = self.sizes
         return torch.tensor([clip_w / ref_w, clip_h / ref_h], device=like.device).view(1, 2, 1, 1)
 
+    def _forward(self, points: Tensor) -> Tensor:
+        """Clip points of ref points, (1,2,...) float32 each."""
+        return _apply(self._matrix(points), points)
+
+    def _backward(self, points: Tensor) -> Tensor:
+        return _apply(torch.linalg.inv(self._matrix(points)), points)
+
     def _matrix(self, like: Tensor) -> Tensor:
-        return torch.tensor(self.homography, dtype=torch.float64, device=like.device)
+        """The map as a homography, whichever it is."""
+        (clip_h, clip_w), (ref_h, ref_w) = self.sizes
+        x, y = clip_w / ref_w, clip_h / ref_h
+        scaling = ((x, 0.0, (x - 1) / 2), (0.0, y, (y - 1) / 2), (0.0, 0.0, 1.0))
+        return torch.tensor(self.homography or scaling, dtype=torch.float64, device=like.device)
 
 
 def _apply(matrix: Tensor, points: Tensor) -> Tensor:
-    """Points (1,2,H,W) float32 through a homography, in double precision."""
+    """Points (1,2,...) float32 through a homography, in double precision."""
     x, y = points[:, :1].double(), points[:, 1:].double()
     u, v, w = (row[0] * x + row[1] * y + row[2] for row in matrix)
     return torch.cat([u / w, v / w], 1).float()

@@ -17,7 +17,7 @@ from vsalign.evidence import Level, evidence, warped
 from vsalign.fill import Information, solve_affine, solve_field, weigh
 from vsalign.pyramid import cell_size, from_cells, normalise, pyramid
 from vsalign.shift import correlation, first_shift
-from vsalign.trust import laid_over, moved_back, odd_pixels, trusts
+from vsalign.trust import correlated_pixels, laid_over, moved_back, odd_pixels, trusts
 
 _AFFINE_LEVELS, _AFFINE_STEPS = 2, 8
 #: The first shift is looked for where the shorter side has 24 to 47 pixels: fine enough to tell, coarse enough to forgive.
@@ -26,6 +26,10 @@ _LONGEST_STEP_PX = 1.5
 #: Pictures of one scene score above 0.55 once the affine motion is found, others below 0.2 (see _Stack.affine).
 _LEAST_AGREEMENT = 0.3
 _LQ_NOISE_PIXELS = 1.5
+#: Of that area so much is the normalisation's own doing; and no pair is doubted more than this.
+_USUAL_NOISE_PIXELS, _MOST_NOISE_PIXELS = 3.0, 6.0
+#: A step as long as this, in pixels of its level, is no standing still.
+_STILL_PX = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +79,18 @@ def register(pictures: Pictures, effort: Effort, lq_input: bool = False, iterati
     ``lq_input`` expects grain or compression, whose noise neighbouring pixels share: small windows count for less. All but the
     first of ``iterations`` start from where the one before it ended.
     """
-    stack = _Stack(pictures, 1.0 if not lq_input else _LQ_NOISE_PIXELS)
+    stack = _Stack(pictures)
+    noise_pixels = torch.full(
+        (pictures.ref.shape[0], 1, 1, 1), _LQ_NOISE_PIXELS if lq_input else 1.0, device=pictures.ref.device
+    )
     finest = min(effort.finest_level, stack.first)
     field = stack.start()
     for _ in range(iterations):
         field, agreement = stack.affine(field)
         for index in range(stack.first, finest - 1, -1):
             field = field if index == stack.first else _finer(field, cell_size(stack.size(index)))
-            field, info = _refine(stack, stack.level(index, field), field, effort.steps_at(index))
+            level = stack.level(index, field)
+            field, info = _refine(level, field, effort.steps_at(index), noise_pixels)
             if index > finest:
                 stack.judge(index, field)
         found = field
@@ -94,13 +102,12 @@ def register(pictures: Pictures, effort: Effort, lq_input: bool = False, iterati
 class _Stack:
     """Both pictures at every level, coarsest last, and what is known of where they show the same."""
 
-    def __init__(self, pictures: Pictures, noise_pixels: float) -> None:
+    def __init__(self, pictures: Pictures) -> None:
         self._clips, self._refs = pyramid(pictures.clip), pyramid(pictures.ref)
         self._clip_trusts = trusts(pictures.clip_trust, len(self._clips))
         self._ref_trusts = trusts(pictures.ref_trust, len(self._refs))
         self._odd: Tensor | None = None
         self._odd_level = 0
-        self.noise_pixels = noise_pixels
         self.coarsest = len(self._refs) - 1
         self.first = max(0, self.coarsest - _AFFINE_LEVELS)
         """The level on which the field becomes free."""
@@ -120,9 +127,6 @@ class _Stack:
             clip_trust = on_clip if clip_trust is None else clip_trust * on_clip
         clip = normalise(self._clips[index], index, clip_trust)
         return Level(clip, normalise(self._refs[index], index, ref_trust), clip_trust, ref_trust)
-
-    def information(self, level: Level, field: Tensor) -> Information:
-        return weigh(evidence(level, field), self.noise_pixels)
 
     def judge(self, index: int, field: Tensor) -> None:
         """See, on level ``index``, where the pictures do not show the same, for the levels that follow."""
@@ -148,7 +152,7 @@ class _Stack:
             level = self.level(index, field)
             if index > self.coarsest - _AFFINE_LEVELS:
                 for _ in range(_AFFINE_STEPS):
-                    field = field + _limited(solve_affine(self.information(level, field)))
+                    field = field + _limited(solve_affine(weigh(evidence(level, field), 1.0)))
         moved, trust = warped(level, field)
         # A small overlap agrees more easily by chance.
         return field, correlation(moved * trust, level.ref * trust) * trust.mean((1, 2, 3)).sqrt()
@@ -167,12 +171,21 @@ def _coarser(field: Tensor, cells: tuple[int, int], factor: int) -> Tensor:
     return F.avg_pool2d(F.pad(field, (0, columns, 0, rows), mode="replicate"), factor) / factor
 
 
-def _refine(stack: _Stack, level: Level, base: Tensor, steps: int) -> tuple[Tensor, Information]:
-    """``base`` corrected by what ``level`` sees; and the evidence of the last step."""
-    deviation = torch.zeros_like(base)
-    for _ in range(steps):
-        info = stack.information(level, base + deviation)
-        deviation = deviation + _limited(solve_field(info, deviation) - deviation)
+def _refine(level: Level, base: Tensor, steps: int, noise_pixels: Tensor) -> tuple[Tensor, Information]:
+    """``base`` corrected by what ``level`` sees; and the evidence of the last step.
+
+    How far the noise of neighbouring pixels is one and the same is measured before the last step, which decides, and believed
+    as far as the field stands still by then: what is still misaligned resembles itself too.
+    """
+    deviation, motion = torch.zeros_like(base), torch.zeros_like(noise_pixels)
+    for step in range(steps):
+        if step == steps - 1:
+            area = correlated_pixels(level.ref, *warped(level, base + deviation))
+            measured = (area / _USUAL_NOISE_PIXELS).clamp_max(_MOST_NOISE_PIXELS)
+            noise_pixels = noise_pixels + (measured - noise_pixels).clamp_min(0) / (1 + motion / _STILL_PX**2)
+        info = weigh(evidence(level, base + deviation), noise_pixels)
+        change = _limited(solve_field(info, deviation) - deviation)
+        motion, deviation = change.square().sum(1, keepdim=True).mean((2, 3), keepdim=True), deviation + change
     return base + deviation, info
 
 

@@ -49,7 +49,7 @@ class Information:
     force: Tensor
 
 
-def weigh(evidence: Evidence, noise_pixels: float) -> Information:
+def weigh(evidence: Evidence, noise_pixels: Tensor | float) -> Information:
     """Divide by the noise seen around every cell; ``noise_pixels`` neighbours share one independent sample of it.
 
     Grain and differing sharpness add gradients to A that belong to one picture alone. The product of both pictures' gradients
@@ -58,9 +58,9 @@ def weigh(evidence: Evidence, noise_pixels: float) -> Information:
     e = evidence
     trace = e.tensor[:, :1] + e.tensor[:, 2:]
     around = smooth(torch.cat([e.weight, e.energy, trace, e.common], 1), _NOISE_SMOOTHINGS)
-    variance = around[:, 1:2] / (around[:, :1] + 1e-3) + _LEAST_VARIANCE
+    variance = noise_pixels * around[:, 1:2] / (around[:, :1] + 1e-3) + _LEAST_VARIANCE
     coherence = (around[:, 3:] / (around[:, 2:3] + 1e-5)).clamp(_LEAST_COHERENCE, 1)
-    worth = coherence / (variance * noise_pixels)
+    worth = coherence / variance
     return Information(e.tensor * (worth * coherence), e.force * worth)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vsalign.fill import times
@@ -45,18 +46,18 @@ class Fields:
 
 def in_blocks(precision: Tensor) -> Tensor:
     """``precision`` per cell as precision per block, the sum over its cells."""
-    return to_cells(precision, BLOCK) * BLOCK**2
+    return F.avg_pool2d(precision, BLOCK, ceil_mode=True, divisor_override=1)
 
 
 def pool(fields: Fields, at: int) -> tuple[Tensor, Tensor]:
     """Displacement (1,2,rows,columns) and trust (1,1,rows,columns) of frame ``at``, steadied by the others."""
     say = fields.trust + _LEAST_SAY * (fields.trust.amax((1, 2, 3), keepdim=True) > 0)
-    common, motions = _mean(fields.displacement, say), _Motions(fields)
+    common, belief = _mean(fields.displacement, say), torch.ones_like(fields.trust)
     for _ in range(2):
-        own = motions.away_from(common)
+        own = _own_motions(fields, common, belief)
         still = fields.displacement - own
-        odd = (still - common).square().sum(1, keepdim=True) / _ODD_PX**2
-        common = _mean(still, say / (1 + odd))
+        belief = 1 / (1 + (still - common).square().sum(1, keepdim=True) / _ODD_PX**2)
+        common = _mean(still, say * belief)
     return common + own[at : at + 1], _mean(fields.trust, say)
 
 
@@ -64,34 +65,32 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).sum(0, keepdim=True) / weight.sum(0, keepdim=True).clamp_min(_PRIOR)
 
 
-class _Motions:
-    """The affine motion of every frame away from a field that they have in common, as far as it is no chance."""
+def _own_motions(fields: Fields, common: Tensor, belief: Tensor) -> Tensor:
+    """The affine motion (M,2,rows,columns) of every frame away from ``common``, as far as it is no chance; ``belief``
+    (M,1,rows,columns) weighs the cells."""
+    rows, columns = common.shape[-2:]
+    cells = _affine_basis(rows, columns, common.device)
+    blocks = to_cells(cells.view(1, 3, rows, columns), BLOCK).reshape(3, -1).double()
+    certain = fields.trust + _PRIOR
+    counted = to_cells(certain * belief, BLOCK)
+    away = to_cells((fields.displacement - common) * certain * belief, BLOCK) / counted
+    precision = fields.precision * (counted / to_cells(certain, BLOCK))
+    pull = times(precision, away).flatten(2).double()
+    a = precision.flatten(2).double()
+    xx, xy, yy = ((blocks * a[:, i, None]) @ blocks.T for i in range(3))
+    left = torch.cat([torch.cat([xx, xy], 2), torch.cat([xy, yy], 2)], 1)
+    right = (pull @ blocks.T).flatten(1)
+    ridge = _PRIOR * (1 + left.diagonal(dim1=1, dim2=2).amax(1))[:, None, None]
+    # solve_ex: the plain one waits for the device to report singular matrices, which the ridge excludes.
+    motion: Tensor = torch.linalg.solve_ex(left + ridge * torch.eye(6, dtype=left.dtype, device=left.device), right)[0]
+    surprise = (motion * right).sum(1)
+    kept = (1 - _CHANCE / surprise.clamp_min(_CHANCE)).view(-1, 1, 1)
+    return ((motion.view(-1, 2, 3) * kept).float() @ cells).view(-1, 2, rows, columns)
 
-    def __init__(self, fields: Fields) -> None:
-        self._fields = fields
-        self._cells, self._blocks = _affine_basis(fields.trust), _affine_basis(fields.precision).double()
-        a = fields.precision.flatten(2).double()
-        xx, xy, yy = ((self._blocks * a[:, i, None]) @ self._blocks.T for i in range(3))
-        left = torch.cat([torch.cat([xx, xy], 2), torch.cat([xy, yy], 2)], 1)
-        ridge = _PRIOR * (1 + left.diagonal(dim1=1, dim2=2).amax(1))[:, None, None]
-        self._left = left + ridge * torch.eye(6, dtype=left.dtype, device=left.device)
 
-    def away_from(self, common: Tensor) -> Tensor:
-        """(M,2,rows,columns); ``common`` is (1,2,rows,columns)."""
-        away = to_cells(self._fields.displacement - common, BLOCK)
-        pull = times(self._fields.precision, away).flatten(2).double()
-        right = (pull @ self._blocks.T).flatten(1)
-        # solve_ex: the plain one waits for the device to report singular matrices, which the ridge excludes.
-        motion: Tensor = torch.linalg.solve_ex(self._left, right)[0]
-        surprise = (motion * right).sum(1)
-        kept = (1 - _CHANCE / surprise.clamp_min(_CHANCE)).view(-1, 1, 1)
-        return ((motion.view(-1, 2, 3) * kept).float() @ self._cells).view(-1, 2, *common.shape[-2:])
-
-
-def _affine_basis(like: Tensor) -> Tensor:
+def _affine_basis(rows: int, columns: int, device: torch.device) -> Tensor:
     """1, x and y per cell as rows of (3, rows * columns), x and y from -1 to 1."""
-    rows, columns = like.shape[-2:]
-    y = (torch.arange(rows, dtype=torch.float32, device=like.device) + 0.5) * (2 / rows) - 1
-    x = (torch.arange(columns, dtype=torch.float32, device=like.device) + 0.5) * (2 / columns) - 1
-    one = torch.ones(rows, columns, dtype=torch.float32, device=like.device)
+    y = (torch.arange(rows, dtype=torch.float32, device=device) + 0.5) * (2 / rows) - 1
+    x = (torch.arange(columns, dtype=torch.float32, device=device) + 0.5) * (2 / columns) - 1
+    one = torch.ones(rows, columns, dtype=torch.float32, device=device)
     return torch.stack([one, *torch.meshgrid(x, y, indexing="xy")]).reshape(3, -1)

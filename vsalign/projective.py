@@ -1,4 +1,4 @@
-"""The projective motion nearest to a field: what is wrong with a homography as a whole, seen by the dense field on top of it."""
+"""The projective motion nearest to a field: what is wrong with a homography as a whole, seen by the field on top of it."""
 
 from __future__ import annotations
 

@@ -41,8 +41,21 @@ def low_pass(image: Tensor, scale: float, dim: int) -> Tensor:
     """
     if scale <= 1 + _SCALE_TOLERANCE:
         return image
-    kernel = _lanczos_kernel(scale)
-    radius, reach = len(kernel) // 2, math.ceil(scale)
+    kernel, reach = _lanczos_kernel(scale), math.ceil(scale)
+    if image.device.type != "cpu":
+        return low_pass_torch(image, kernel, reach, dim)
+    smoothed = torch.empty(image.shape, dtype=torch.float32)
+    planes = image.detach().float().contiguous().numpy()
+    weights = np.array(kernel, dtype=np.float32)
+    for channel in range(image.shape[0]):
+        filtered = smoothed[channel].numpy()
+        (_filter_rows if dim == -1 else _filter_columns)(planes[channel], weights, reach, filtered)
+    return smoothed
+
+
+def low_pass_torch(image: Tensor, kernel: list[float], reach: int, dim: int) -> Tensor:
+    """``image`` (C,h,w) through ``kernel`` (odd) along ``dim`` on any device, held within the samples up to ``reach`` away."""
+    radius = len(kernel) // 2
     padded = F.pad(image[:, None], (radius, radius, 0, 0) if dim == -1 else (0, 0, radius, radius), mode="replicate")[:, 0]
     shifted = [padded.narrow(dim, k, image.shape[dim]) for k in range(len(kernel))]
     smooth, lowest, highest = torch.zeros_like(image), image, image
@@ -51,6 +64,46 @@ def low_pass(image: Tensor, scale: float, dim: int) -> Tensor:
         if abs(k - radius) <= reach:
             lowest, highest = torch.minimum(lowest, samples), torch.maximum(highest, samples)
     return torch.minimum(torch.maximum(smooth, lowest), highest)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _filter_rows(plane: Array, kernel: Array, reach: int, out: Array) -> None:
+    height, width = plane.shape
+    radius = len(kernel) // 2
+    line = np.empty(width + 2 * radius, np.float32)
+    lowest, highest = np.empty(width, np.float32), np.empty(width, np.float32)
+    for y in range(height):
+        line[:radius], line[radius : radius + width], line[radius + width :] = plane[y, 0], plane[y], plane[y, width - 1]
+        total = out[y]
+        total[:], lowest[:], highest[:] = 0, plane[y], plane[y]
+        for k in range(len(kernel)):
+            samples, weight = line[k : k + width], kernel[k]
+            for x in range(width):
+                total[x] += weight * samples[x]
+            if abs(k - radius) <= reach:
+                for x in range(width):
+                    lowest[x], highest[x] = min(lowest[x], samples[x]), max(highest[x], samples[x])
+        for x in range(width):
+            total[x] = min(max(total[x], lowest[x]), highest[x])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _filter_columns(plane: Array, kernel: Array, reach: int, out: Array) -> None:
+    height, width = plane.shape
+    radius = len(kernel) // 2
+    lowest, highest = np.empty(width, np.float32), np.empty(width, np.float32)
+    for y in range(height):
+        total = out[y]
+        total[:], lowest[:], highest[:] = 0, plane[y], plane[y]
+        for k in range(len(kernel)):
+            samples, weight = plane[min(max(y + k - radius, 0), height - 1)], kernel[k]
+            for x in range(width):
+                total[x] += weight * samples[x]
+            if abs(k - radius) <= reach:
+                for x in range(width):
+                    lowest[x], highest[x] = min(lowest[x], samples[x]), max(highest[x], samples[x])
+        for x in range(width):
+            total[x] = min(max(total[x], lowest[x]), highest[x])
 
 
 def _lanczos_kernel(scale: float) -> list[float]:
@@ -115,18 +168,33 @@ def _spline36_plane(source: Array, where: Array, table: Array, out: Array) -> No
     column, row = np.empty(6, np.int64), np.empty(6, np.int64)
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
-            clamped_taps(where[0, y, x], width, table, column, wx)
-            clamped_taps(where[1, y, x], height, table, row, wy)
+            px, py = where[0, y, x], where[1, y, x]
+            cx, cy = np.floor(px), np.floor(py)
             total = np.float32(0)
-            lowest = highest = source[row[2], column[2]]
-            for j in range(6):
-                line = np.float32(0)
-                for i in range(6):
-                    value = source[row[j], column[i]]
-                    line += wx[i] * value
-                    if 1 <= i <= 4 and 1 <= j <= 4:
-                        lowest, highest = min(lowest, value), max(highest, value)
-                total += wy[j] * line
+            if 2 <= cx < width - 3 and 2 <= cy < height - 3:
+                taps(px - cx, table, wx)
+                taps(py - cy, table, wy)
+                left, top = int(cx) - 2, int(cy) - 2
+                lowest = highest = source[top + 2, left + 2]
+                for j in range(6):
+                    v = source[top + j, left : left + 6]
+                    part = wx[0] * v[0] + wx[1] * v[1] + wx[2] * v[2] + wx[3] * v[3] + wx[4] * v[4] + wx[5] * v[5]
+                    total += wy[j] * part
+                    if 1 <= j <= 4:
+                        lowest = min(lowest, v[1], v[2], v[3], v[4])
+                        highest = max(highest, v[1], v[2], v[3], v[4])
+            else:
+                clamped_taps(px, width, table, column, wx)
+                clamped_taps(py, height, table, row, wy)
+                lowest = highest = source[row[2], column[2]]
+                for j in range(6):
+                    line = np.float32(0)
+                    for i in range(6):
+                        value = source[row[j], column[i]]
+                        line += wx[i] * value
+                        if 1 <= i <= 4 and 1 <= j <= 4:
+                            lowest, highest = min(lowest, value), max(highest, value)
+                    total += wy[j] * line
             out[y, x] = min(max(total, lowest), highest)
 
 

@@ -22,8 +22,11 @@ def scene_thumb(luma: Tensor) -> Tensor:
     return small - smooth(small, _SURROUNDINGS)
 
 
+def is_blank(thumb: Tensor) -> bool:
+    """Whether the picture of a thumb has no detail, as black has none."""
+    return float(thumb.square().mean()) < _BLANK
+
+
 def same_scene(a: Tensor, b: Tensor) -> bool:
     """No cut lies between the frames of two thumbs. A picture without detail, such as black, belongs to every scene."""
-    if float(a.square().mean()) < _BLANK or float(b.square().mean()) < _BLANK:
-        return True
-    return float(correlation(a, b)) >= _LEAST_CORRELATION
+    return is_blank(a) or is_blank(b) or float(correlation(a, b)) >= _LEAST_CORRELATION

@@ -17,15 +17,13 @@ from torch import Tensor
 from vsalign.basemap import BaseMap
 from vsalign.dense import EFFORTS, Pictures, register
 from vsalign.fill import confidence
+from vsalign.luma import to_luma
 from vsalign.pooling import Fields, in_blocks, pool
 from vsalign.projective import projective_part
 from vsalign.pyramid import CELL, from_cells
-from vsalign.scene import same_scene, scene_thumb
+from vsalign.scene import is_blank, same_scene, scene_thumb
 from vsalign.settings import SpatialSettings
 from vsalign.warp import Warp, sample
-
-#: BT.601 rather than BT.709: nearer to equal weights, so detail in red and blue counts for more.
-_LUMA = (0.299, 0.587, 0.114)
 
 #: Confidence at which half of a displacement on top of a homography is believed.
 _DOUBTED = 0.3
@@ -67,11 +65,11 @@ def observe_all(clips: Tensor, refs: Tensor, settings: SpatialSettings, masks: T
 
 
 def _observe_together(clips: Tensor, refs: Tensor, settings: SpatialSettings, masks: Tensor | None) -> list[Observation]:
-    targets = _to_luma(refs)
+    targets = to_luma(refs)
     if settings.engine == "rife":
         base, fields, cell = _seen_by_network(clips, refs, settings, masks)
     else:
-        base, fields, cell = _seen_densely(_to_luma(clips), targets, settings, _distrust(masks, targets))
+        base, fields, cell = _seen_densely(to_luma(clips), targets, settings, _distrust(masks, targets))
     # One look at the device for the whole batch.
     thumbs, means = scene_thumb(targets).cpu(), fields.trust.mean((1, 2, 3)).tolist()
     return [Observation(base, fields.of(i), cell, thumbs[i : i + 1], means[i]) for i in range(len(means))]
@@ -81,7 +79,7 @@ def _observe_together(clips: Tensor, refs: Tensor, settings: SpatialSettings, ma
 def settle(window: Sequence[Observation], at: int = 0) -> Warp:
     """The warp (B = 1) of ``window[at]``, whose neighbours in time are the others, in order.
 
-    Neighbours beyond a cut, of other sizes or settings don't count.
+    Neighbours beyond a cut or of other sizes don't count; all are taken with the same settings.
     """
     own, neighbours = window[at], _of_one_scene(window, at)
     displacement, trust = own.fields.displacement, own.fields.trust
@@ -99,19 +97,30 @@ def settle(window: Sequence[Observation], at: int = 0) -> Warp:
 
 
 def _of_one_scene(window: Sequence[Observation], at: int) -> range:
-    """Indices around ``at`` up to the next cut on each side."""
+    """Indices around ``at`` up to the next cut on each side. Black frames belong to any scene, but a scene does not go on
+    behind them unless it looks as before."""
+    own = window[at]
+    first, shown = _up_to_cut(window, own, range(at - 1, -1, -1), None if is_blank(own.thumb) else own.thumb)
+    nearest = shown[0] if shown else None
+    last, _ = _up_to_cut(window, own, range(at + 1, len(window)), nearest)
+    return range(at - first, at + last + 1)
 
-    def follows(i: int, j: int) -> bool:
-        a, b = window[i], window[j]
-        alike = a.cell == b.cell and a.base.sizes == b.base.sizes
-        return alike and same_scene(a.thumb, b.thumb)
 
-    first, last = at, at
-    while first > 0 and follows(first - 1, first):
-        first -= 1
-    while last + 1 < len(window) and follows(last, last + 1):
-        last += 1
-    return range(first, last + 1)
+def _up_to_cut(
+    window: Sequence[Observation], own: Observation, order: range, before: Tensor | None
+) -> tuple[int, list[Tensor]]:
+    """How many of ``order`` follow without a cut; and thumbs that show something, ``before`` or the nearest first."""
+    shown = [] if before is None else [before]
+    for count, i in enumerate(order):
+        other = window[i]
+        if other.cell != own.cell or other.base.sizes != own.base.sizes:
+            return count, shown
+        if is_blank(other.thumb):
+            continue
+        if shown and not same_scene(shown[-1], other.thumb):
+            return count, shown
+        shown.append(other.thumb)
+    return len(order), shown
 
 
 def _as_seen_from(own: Observation, other: Observation) -> Fields:
@@ -124,9 +133,7 @@ def _as_seen_from(own: Observation, other: Observation) -> Fields:
 
 def _seen_densely(clip: Tensor, ref: Tensor, settings: SpatialSettings, distrust: Tensor | None) -> tuple[BaseMap, Fields, int]:
     """Base, fields per frame and pixels per cell; a wide search takes one pair at a time."""
-    base, clip_trust = BaseMap.scaling(clip, ref), None
-    if settings.wide_search:
-        base = base.searched(clip, ref, distrust)
+    base, clip_trust = _base(clip, ref, settings, distrust), None
     if base.is_scaling:
         moving = F.interpolate(clip, base.ref_size, mode="bicubic", antialias=True) if base.scales else clip
     else:
@@ -151,15 +158,25 @@ def _seen_densely(clip: Tensor, ref: Tensor, settings: SpatialSettings, distrust
 def _seen_by_network(clip: Tensor, ref: Tensor, settings: SpatialSettings, mask: Tensor | None) -> tuple[BaseMap, Fields, int]:
     from vsalign.rife import rife_positions
 
-    base = BaseMap.scaling(clip, ref)
-    displacement = base.displacement(rife_positions(clip, ref, settings, mask))
+    base = _base(to_luma(clip), to_luma(ref), settings, _distrust(mask, ref))
+    if base.is_scaling:
+        displacement = base.displacement(rife_positions(clip, ref, settings, mask))
+    else:
+        on_ref = BaseMap(base.ref_size, base.ref_size)
+        laid = base.positions(torch.zeros(1, 2, *base.ref_size, device=ref.device))
+        displacement = on_ref.displacement(rife_positions(sample(clip[0].float(), laid[0])[None], ref, settings, mask))
     # The network says nothing of its own confidence.
     trust = torch.ones_like(displacement[:, :1])
     return base, Fields(displacement, trust, in_blocks(torch.cat([trust, torch.zeros_like(trust), trust], 1))), 1
 
 
+def _base(clip: Tensor, ref: Tensor, settings: SpatialSettings, distrust: Tensor | None) -> BaseMap:
+    base = BaseMap.scaling(clip, ref)
+    return base.searched(clip, ref, distrust) if settings.wide_search else base
+
+
 def _distrust(mask: Tensor | None, ref: Tensor) -> Tensor | None:
-    """Where the ref's pixels lie under the mask, (1,1,H,W) bool; None when nowhere."""
+    """Where the ref's pixels lie under the mask, (1 or B,1,H,W) bool; None without a mask."""
     if mask is None:
         return None
     laid: Tensor = F.interpolate(mask.float(), ref.shape[-2:], mode="bilinear", antialias=True, align_corners=False) > 0.5
@@ -193,10 +210,3 @@ def check_mask(mask: Tensor | None, ref: Tensor) -> None:
         raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {accepted}")
     if mask.device != ref.device:
         raise ValueError(f"mask is on {mask.device}, ref on {ref.device}; they must be on the same device")
-
-
-def _to_luma(image: Tensor) -> Tensor:
-    image = image.float()
-    if image.shape[1] == 1:
-        return image
-    return (image * torch.tensor(_LUMA, device=image.device).view(1, 3, 1, 1)).sum(1, keepdim=True)

@@ -14,6 +14,8 @@ from vsalign.warp import scale_positions
 #: the picture it must be: grain has large ones everywhere.
 _ODD, _ODD_TIMES_USUAL = 1.5, 6.0
 _REACH = 2
+_CORRELATED_REACH = 3
+_TINY = 1e-9
 
 
 def trusts(trust: Tensor | None, count: int) -> list[Tensor | None]:
@@ -45,3 +47,18 @@ def laid_over(values: Tensor, levels: int, size: tuple[int, int]) -> Tensor:
     factor = 2**levels
     repeated: Tensor = torch.repeat_interleave(torch.repeat_interleave(values, factor, 2), factor, 3)
     return repeated[..., : size[0], : size[1]]
+
+
+def correlated_pixels(ref: Tensor, moved: Tensor, trust: Tensor) -> Tensor:
+    """Area, in pixels, over which the residual of a pair resembles itself, (B,1,1,1); 1: noise is new in every pixel."""
+    residual = ((ref - moved) * trust).clamp(-_ODD, _ODD)
+    energy = residual.square().mean((1, 2, 3), keepdim=True).clamp_min(_TINY)
+    area = torch.ones_like(energy)
+    for dim in (2, 3):
+        length, reach = residual.shape[dim], min(_CORRELATED_REACH, residual.shape[dim] - 1)
+        for_lag = [
+            (residual.narrow(dim, 0, length - k) * residual.narrow(dim, k, length - k)).mean((1, 2, 3), keepdim=True)
+            for k in range(1, reach + 1)
+        ]
+        area = area * (1 + 2 * sum(lag / energy for lag in for_lag)) if for_lag else area
+    return area

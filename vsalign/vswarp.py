@@ -10,7 +10,7 @@ from threading import Semaphore
 import torch
 from torch import Tensor
 
-from vsalign.mismatch import mismatch
+from vsalign.likeness import mismatch
 from vsalign.planes import chroma_positions, warp_plane
 from vsalign.remember import Remembered
 from vsalign.settings import SpatialSettings

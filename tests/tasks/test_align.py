@@ -89,7 +89,7 @@ def test_what_mismatches_is_shown_as_asked_and_counted(scene: np.ndarray, show: 
     differs = torch.zeros(1, 1, HEIGHT, WIDTH)
     differs[..., :24, :64] = 0.9
     differs[..., 60:, :] = 0.4
-    monkeypatch.setitem(sys.modules, "vsalign.mismatch", SimpleNamespace(mismatch=lambda *_: differs))
+    monkeypatch.setitem(sys.modules, "vsalign.likeness", SimpleNamespace(mismatch=lambda *_: differs))
     aligned = align_pair(clip, ref, AlignSettings(mismatch=show))
     shown = aligned.picture.planes[0]
     kept = align_pair(clip, ref, AlignSettings()).picture.planes[0]
@@ -104,6 +104,6 @@ def test_what_mismatches_is_shown_as_asked_and_counted(scene: np.ndarray, show: 
 def test_a_picture_without_mismatch_is_kept_to_the_last_bit(scene: np.ndarray, monkeypatch: pytest.MonkeyPatch):
     clip, ref = picture(scene[2 : 2 + HEIGHT, 4 : 4 + WIDTH]), picture(scene[:HEIGHT, :WIDTH])
     none = SimpleNamespace(mismatch=lambda *_: torch.zeros(1, 1, HEIGHT, WIDTH))
-    monkeypatch.setitem(sys.modules, "vsalign.mismatch", none)
+    monkeypatch.setitem(sys.modules, "vsalign.likeness", none)
     shown = align_pair(clip, ref, AlignSettings(mismatch="ref")).picture
     assert np.array_equal(shown.planes[0], align_pair(clip, ref, AlignSettings()).picture.planes[0])

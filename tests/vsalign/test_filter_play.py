@@ -1,7 +1,6 @@
 """How ``vsalign.spatial`` is played: in any order, on any number of threads, for ever; and in scripts."""
 
 import gc
-import importlib
 import os
 import random
 import subprocess
@@ -180,12 +179,6 @@ def test_a_frame_that_fails_says_why_and_the_others_go_on(monkeypatch: pytest.Mo
                 future.result(30)
         else:
             assert number_in(planes_of(future.result(30))[0]) == n
-
-
-@pytest.mark.parametrize("name", ["spatial", "mismatch"])
-def test_the_functions_are_not_hidden_by_the_modules_of_their_names(name: str) -> None:
-    setattr(vsalign, name, importlib.import_module(f"vsalign.{name}"))  # as the import system does at the first import
-    assert callable(getattr(vsalign, name))
 
 
 def test_what_was_remembered_goes_with_the_core() -> None:

@@ -1,47 +1,26 @@
+import math
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsalign.spatial import estimate_warp
-from vsalign.warp import Warp, apply_warp, scale_positions
-
-HEIGHT, WIDTH = 144, 208
-
-
-def texture(height: int = HEIGHT, width: int = WIDTH, seed: int = 0, channels: int = 1) -> Tensor:
-    """Random content at every scale, in [0, 1], (1,C,height,width)."""
-    generator, total = torch.Generator().manual_seed(seed), torch.zeros(1, channels, height, width)
-    for step, weight in ((2, 0.4), (4, 0.6), (9, 0.8), (24, 1.0)):
-        coarse = torch.randn(1, channels, height // step + 3, width // step + 3, generator=generator)
-        total = total + weight * F.interpolate(coarse, size=(height, width), mode="bicubic")
-    return ((total - total.mean()) / total.std() * 0.15 + 0.5).clamp(0, 1)
-
-
-def as_warp(positions: Tensor) -> Warp:
-    return Warp(positions, torch.ones(1, 1, *positions.shape[-2:]))
-
-
-def curved(height: int = HEIGHT, width: int = WIDTH, size_px: float = 2.0) -> Tensor:
-    """Positions of a smooth warp: a shift, a change of scale and a slow bend."""
-    p = scale_positions((height, width), (height, width))
-    x, y = p[:, :1], p[:, 1:]
-    bend = torch.cat([torch.sin(y / 27 + 1) + 0.01 * (x - 100), torch.cos(x / 31) - 0.008 * (y - 70)], 1)
-    return p + size_px * bend + torch.tensor([1.3, -0.8]).view(1, 2, 1, 1)
-
-
-def pair(degrade: bool = False, margin: int = 16) -> tuple[Tensor, Tensor, Tensor]:
-    """clip, ref and the true clip position of every ref pixel."""
-    clip, truth = texture(), curved()[..., margin:-margin, margin:-margin]
-    ref, _ = apply_warp(clip, as_warp(truth))
-    if degrade:
-        generator = torch.Generator().manual_seed(3)
-        clip = (clip**1.4 * 0.8 + 0.1 + 0.02 * torch.randn(clip.shape, generator=generator)).clamp(0, 1)
-    return clip[..., margin:-margin, margin:-margin], ref, truth - margin
-
-
-def errors(warp: Warp, truth: Tensor, margin: int = 8) -> Tensor:
-    return (warp.clip_from_ref - truth).norm(dim=1)[..., margin:-margin, margin:-margin]
+from tests.vsalign.film import film_frame
+from tests.vsalign.pictures import (
+    HEIGHT,
+    SIZE,
+    WIDTH,
+    constant,
+    distances,
+    errors,
+    pair,
+    shifted_pair,
+    texture,
+    zoomed_pair,
+)
+from vsalign.estimate import estimate_warp
+from vsalign.warp import positions_inside, sample, scale_positions
 
 
 @pytest.mark.parametrize("precision", [1, 2, 3, 4])
@@ -52,17 +31,18 @@ def test_a_picture_lies_exactly_on_itself(precision: int) -> None:
     assert warp.confidence.mean() > 0.9
 
 
-@pytest.mark.parametrize("shift", [(3, -2), (23, 11), (-40, 20)])
-def test_a_whole_pixel_shift_is_found_where_both_show_the_scene(shift: tuple[int, int]) -> None:
-    (dx, dy), scene = shift, texture(HEIGHT + 48, WIDTH + 90)
-    ref = scene[..., 24 : 24 + HEIGHT, 45 : 45 + WIDTH]
-    clip = scene[..., 24 - dy : 24 - dy + HEIGHT, 45 - dx : 45 - dx + WIDTH]
-    truth = scale_positions((HEIGHT, WIDTH), (HEIGHT, WIDTH)) + torch.tensor([dx, dy]).view(1, 2, 1, 1)
-    seen = estimate_warp(clip, ref, precision=3)
-    inside = apply_warp(clip, as_warp(truth))[1][:, 0] > 0
-    error = (seen.clip_from_ref - truth).norm(dim=1)[inside]
-    assert error.median() < 0.02
-    assert error.quantile(0.95) < 0.3
+@pytest.mark.parametrize("shift", [(3, -2), (23, 11), (-40, 20), (69, 0), (-69, 0), (0, 48), (0, -48), (60, -40), (-60, 40)])
+def test_a_shift_up_to_a_third_of_the_picture_is_found_where_both_show_the_scene(shift: tuple[int, int]) -> None:
+    for seed in range(2):
+        clip, ref, truth = shifted_pair(shift, seed)
+        seen = estimate_warp(clip, ref, precision=3)
+        error, inside = distances(seen, truth), positions_inside(truth, SIZE)[:, 0]
+        assert error[inside].median() < 0.02
+        assert error[inside].quantile(0.95) < 0.2
+        assert error.mean() < 0.3, "the whole picture moves along, what the clip does not show too"
+        assert seen.confidence[:, 0][inside].mean() > 0.9
+        outside = (truth - torch.minimum(truth.clamp_min(0), constant(WIDTH - 1, HEIGHT - 1))).norm(dim=1) > 12
+        assert not seen.confidence[:, 0][outside].any()
 
 
 @pytest.mark.parametrize(("precision", "limit"), [(1, 0.25), (2, 0.06), (3, 0.05), (4, 0.05)])
@@ -177,6 +157,41 @@ def test_a_batch_gives_the_bits_of_single_calls_and_repeats() -> None:
         assert torch.equal(alone.confidence[0], together.confidence[i])
 
 
+def turned_pair(degrees: float, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """clip, ref and truth of a ref that is turned around its middle."""
+    margin, middle, angle = 60, constant((WIDTH - 1) / 2, (HEIGHT - 1) / 2), math.radians(degrees)
+    scene, p = texture(HEIGHT + 2 * margin, WIDTH + 2 * margin, seed), scale_positions(SIZE, SIZE) - middle
+    c, s = math.cos(angle), math.sin(angle)
+    truth = torch.cat([c * p[:, :1] - s * p[:, 1:], s * p[:, :1] + c * p[:, 1:]], 1) + middle
+    return scene[..., margin:-margin, margin:-margin], sample(scene[0], (truth + margin)[0])[None], truth
+
+
+@pytest.mark.parametrize("case", ["zoomed", "turned"])
+def test_iterations_bring_misalignment_at_the_edge_of_reach_home(case: str) -> None:
+    pairs = [zoomed_pair(0.8, seed) for seed in (1, 3, 4)] if case == "zoomed" else [turned_pair(12, seed) for seed in (0, 4)]
+    error = dict.fromkeys((1, 2, 4), 0.0)
+    for clip, ref, truth in pairs:
+        inside = positions_inside(truth, SIZE)[:, 0]
+        for n in error:
+            error[n] += float(distances(estimate_warp(clip, ref, iterations=n), truth)[inside].mean()) / len(pairs)
+    assert error[2] < 0.6 * error[1]
+    assert error[4] < 1.05 * error[2]
+
+
+def test_a_larger_part_of_the_scene_in_ref_is_found() -> None:
+    for seed in range(3):
+        clip, ref, truth = zoomed_pair(1.2, seed)
+        inside = positions_inside(truth, SIZE)[:, 0]
+        once, often = (distances(estimate_warp(clip, ref, iterations=n), truth)[inside].mean() for n in (1, 3))
+        assert once < 0.15 and often < once + 0.03
+
+
+def test_iterations_leave_the_identity_alone() -> None:
+    picture = texture()
+    warp = estimate_warp(picture, picture, iterations=5)
+    assert errors(warp, scale_positions(SIZE, SIZE), margin=1).max() < 1e-3
+
+
 def test_colour_is_compared_by_its_luma() -> None:
     grey = texture()
     colour = grey.repeat(1, 3, 1, 1)
@@ -196,7 +211,51 @@ def test_wrong_arguments_are_named_with_what_is_accepted() -> None:
         estimate_warp(picture.repeat(1, 2, 1, 1), picture)
     with pytest.raises(ValueError, match=r"ref has shape \(144, 208\)"):
         estimate_warp(picture, picture[0, 0])
-    with pytest.raises(ValueError, match="precision is 5, accepted are 1, 2, 3, 4"):
-        estimate_warp(picture, picture, precision=5)
     with pytest.raises(ValueError, match=r"clip has \(2, 1\), ref has \(1, 1\)"):
         estimate_warp(picture.repeat(2, 1, 1, 1), picture)
+    with pytest.raises(ValueError, match=r"clip has \(1, 3\), ref has \(1, 1\)"):
+        estimate_warp(picture.repeat(1, 3, 1, 1), picture)
+    with pytest.raises(ValueError, match=r"clip has shape \(0, 1, .* none of them 0"):
+        estimate_warp(picture[:0], picture[:0])
+    with pytest.raises(TypeError, match="clip is int"):
+        estimate_warp(7, picture)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("setting", "error", "message"),
+    [
+        ({"precision": 5}, ValueError, "precision is 5, accepted is a whole number from 1 to 4"),
+        ({"precision": 3.0}, TypeError, "precision is 3.0, accepted is a whole number from 1 to 4"),
+        ({"iterations": 0}, ValueError, "iterations is 0, accepted is a whole number from 1 to 20"),
+        ({"lq_input": 1}, TypeError, "lq_input is 1, accepted are True and False"),
+        ({"wide_search": None}, TypeError, "wide_search is None, accepted are True and False"),
+        ({"engine": "raft"}, ValueError, "engine is 'raft', accepted are 'dense', 'rife'"),
+        ({"weights": 3}, TypeError, "weights is 3, accepted is the path of a file as text"),
+        ({"exact_peer": "yes"}, TypeError, "exact_peer is 'yes', accepted are True and False"),
+        ({"mask": np.zeros((4, 4))}, TypeError, "mask is ndarray, expected a floating-point or bool tensor"),
+        ({"mask": torch.zeros(1, 1, 4, 4, dtype=torch.uint8)}, TypeError, r"mask is torch\.uint8"),
+        ({"mask": torch.zeros(4, 4)}, ValueError, r"mask has shape \(4, 4\), expected \(1 or 1, 1, height, width\)"),
+        ({"mask": torch.zeros(1, 3, 4, 4)}, ValueError, r"mask has shape \(1, 3, 4, 4\)"),
+        ({"mask": torch.zeros(2, 1, 4, 4)}, ValueError, r"mask has shape \(2, 1, 4, 4\)"),
+        ({"mask": torch.zeros(1, 1, 0, 4)}, ValueError, "none of them 0"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named_when_called(setting, error: type[Exception], message: str) -> None:
+    picture = texture(24, 32)
+    with pytest.raises(error, match=message):
+        estimate_warp(picture, picture, **setting)
+
+
+@pytest.mark.film
+def test_two_releases_of_a_film_agree_and_films_that_have_nothing_in_common_are_not_moved() -> None:
+    ref = F.avg_pool2d(film_frame("bbb_480p24_h264.mp4", 100), 2)
+    clip = film_frame("bbb_720p24_vp8.webm", 98)
+    scale = scale_positions(clip.shape[-2:], ref.shape[-2:])
+    related = estimate_warp(clip, ref)
+    assert related.confidence.mean() > 0.25
+    sure = related.confidence[:, 0] > 0.8
+    assert distances(related, scale)[sure].mean() < 0.7, "clip pixels, of which there are three to one of the ref"
+    other = film_frame("chaplin_360p25.mp4", 40)
+    unrelated = estimate_warp(other, ref)
+    assert unrelated.confidence.max() == 0
+    assert (unrelated.clip_from_ref - scale_positions(other.shape[-2:], ref.shape[-2:])).abs().max() < 1e-3

@@ -6,46 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
-import pytest
 import torch
-from torch import Tensor
 from torch.testing import assert_close
 
-from tests.vsalign.pictures import as_warp, constant, curved, distances, errors, grainy, noise, texture
+from tests.vsalign.pictures import as_warp, constant, distances, errors, noise, texture
+from tests.vsalign.shots import FAST, SETTINGS, SIZE, Pair, mean_error, observed, same_bits, shot, wobble
 from vsalign.basemap import BaseMap
 from vsalign.pooling import Fields, in_blocks
 from vsalign.settings import DEFAULT_SMOOTH_TIME, SpatialSettings
-from vsalign.spatial import estimate_warp
-from vsalign.steady import Observation, _observe_together, observe, observe_all, settle
-from vsalign.warp import Warp, apply_warp, scale_positions
+from vsalign.steady import Observation, observe, settle
+from vsalign.warp import Warp, scale_positions
 
-SIZE = (112, 160)
-MARGIN = 16
 R = DEFAULT_SMOOTH_TIME
-SETTINGS = SpatialSettings()
-FAST = SpatialSettings(precision=1)
-
-Pair = tuple[Tensor, Tensor, Tensor]
-
-
-def shot(num_frames: int, seed: int = 0, weave_px: float = 0.0, offset: Tensor | None = None, size=SIZE) -> list[Pair]:
-    """clip, ref and truth of every frame: a slow pan under grain of its own, one bent geometry, and a gate that weaves."""
-    height, width = size[0] + 2 * MARGIN, size[1] + 2 * MARGIN
-    wide = texture(height, width + 2 * num_frames, seed)
-    weave = weave_px * noise(num_frames, 2, seed=11)
-    geometry = curved((height, width))[..., MARGIN:-MARGIN, MARGIN:-MARGIN] + (0 if offset is None else offset)
-    pairs = []
-    for n in range(num_frames):
-        scene = wide[..., 2 * n : 2 * n + width]
-        truth = geometry + weave[n].view(1, 2, 1, 1)
-        ref, _ = apply_warp(scene, as_warp(truth))
-        clip = scene[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
-        pairs.append((grainy(clip, 100 + n, 0.03), grainy(ref, 500 + n, 0.03), truth - MARGIN))
-    return pairs
-
-
-def observed(pairs: Sequence[Pair], settings: SpatialSettings = SETTINGS) -> list[Observation]:
-    return [observe(clip, ref, settings) for clip, ref, _ in pairs]
 
 
 @cache
@@ -69,38 +41,6 @@ def black(size: tuple[int, int] = SIZE, settings: SpatialSettings = FAST) -> Obs
     nothing = observe(torch.zeros(1, 1, *size), torch.zeros(1, 1, *size), settings)
     assert nothing.confidence == 0
     return nothing
-
-
-def same_bits(one: Warp, other: Warp) -> bool:
-    return torch.equal(one.clip_from_ref, other.clip_from_ref) and torch.equal(one.confidence, other.confidence)
-
-
-def wobble(warps: Sequence[Warp], truths: Sequence[Tensor]) -> float:
-    """Mean over the picture of the standard deviation over time of what is wrong, px."""
-    wrong = torch.cat([w.clip_from_ref - truth for w, truth in zip(warps, truths, strict=True)])[..., 8:-8, 8:-8]
-    return float(wrong.var(0).sum(0).sqrt().mean())
-
-
-def mean_error(warps: Sequence[Warp], truths: Sequence[Tensor]) -> float:
-    return sum(float(errors(w, truth).mean()) for w, truth in zip(warps, truths, strict=True)) / len(warps)
-
-
-@pytest.mark.parametrize("settings", [SETTINGS, FAST, SpatialSettings(lq_input=True, iterations=2), SpatialSettings(precision=4)])
-def test_a_pair_alone_is_settled_as_estimate_warp_does(settings: SpatialSettings) -> None:
-    clip, ref, _ = shot(1)[0]
-    alone = estimate_warp(
-        clip, ref, precision=settings.precision, lq_input=settings.lq_input, iterations=settings.iterations
-    )
-    assert same_bits(settle([observe(clip, ref, settings)]), alone)
-
-
-def test_an_observation_says_how_sure_the_pair_is_and_is_small() -> None:
-    clip, ref, _ = shot(1)[0]
-    seen = observe(clip.expand(-1, 3, -1, -1), ref.expand(-1, 3, -1, -1), SETTINGS)
-    assert seen.confidence == pytest.approx(float(seen.fields.trust.mean()), abs=1e-6) and seen.confidence > 0.7
-    assert seen.fields.displacement.shape == (1, 2, SIZE[0] // seen.cell, SIZE[1] // seen.cell)
-    floats = sum(x.numel() for x in (seen.fields.displacement, seen.fields.trust, seen.fields.precision, seen.thumb))
-    assert floats < ref.numel() / 2
 
 
 def test_a_static_geometry_under_grain_wobbles_less_than_a_third_and_errs_no_more() -> None:
@@ -247,7 +187,9 @@ def jittering(num_frames: int) -> list[Observation]:
         half = slice(0, SIZE[1] // CELL // 2) if n % 2 else slice(SIZE[1] // CELL // 2, None)
         trust[..., half] = 0.9
         precision = in_blocks(torch.cat([trust, 0 * trust, trust], 1) * 30)
-        seen.append(Observation(base, Fields(field * (trust > 0), trust, precision), CELL, observe(picture, picture, FAST).thumb, 0.45))
+        seen.append(
+            Observation(base, Fields(field * (trust > 0), trust, precision), CELL, observe(picture, picture, FAST).thumb, 0.45)
+        )
     return seen
 
 
@@ -276,44 +218,3 @@ def test_a_frame_whose_wide_search_failed_takes_its_neighbours_geometry() -> Non
     nothing = Fields(torch.zeros_like(own.displacement), torch.zeros_like(own.trust), torch.zeros_like(own.precision))
     seen[4] = replace(seen[4], base=BaseMap(SIZE, SIZE, None, searched_wide=True), fields=nothing, confidence=0.0)
     assert errors(settle(seen, 4), truth).mean() < 0.3
-
-
-# Batches
-
-BATCH_MASKS = {"none": 0, "one for all": 1, "one each": 3}
-
-
-@pytest.mark.parametrize("masks", BATCH_MASKS.values(), ids=BATCH_MASKS)
-@pytest.mark.parametrize("precision", [1, 2, 3, 4])
-def test_pairs_observed_together_are_as_if_alone(precision: int, masks: int) -> None:
-    frames = [shot(1, seed)[0] for seed in range(2)]
-    nothing = torch.zeros(1, 1, *SIZE)
-    clips = torch.cat([frames[0][0], nothing, frames[1][0]])
-    refs = torch.cat([frames[0][1], frames[0][1], frames[1][1]])
-    mask = None if not masks else (noise(masks, 1, 28, 40, seed=4) > 1.5).float()
-    settings = SpatialSettings(precision=precision)
-    together = _observe_together(clips, refs, settings, mask)
-    assert len(together) == 3
-    for i, seen in enumerate(together):
-        own = mask if mask is None else mask[min(i, masks - 1)][None]
-        alone = observe(clips[i : i + 1], refs[i : i + 1], settings, own)
-        assert seen.confidence == pytest.approx(alone.confidence, abs=1e-4)
-        assert_close(settle([seen]).clip_from_ref, settle([alone]).clip_from_ref, atol=1e-3, rtol=0)
-        assert_close(seen.thumb, alone.thumb, atol=1e-5, rtol=0)
-        assert_close(seen.fields.precision, alone.fields.precision, atol=1e-2, rtol=1e-3)
-
-
-def test_a_batch_on_the_cpu_has_the_bits_of_single_observations() -> None:
-    pairs = shot(3, weave_px=1.0)
-    clips, refs = (torch.cat([p[i] for p in pairs]) for i in range(2))
-    masks = (noise(3, 1, 28, 40, seed=4) > 1.5).float()
-    for mask in (None, masks, masks[:1]):
-        for i, seen in enumerate(observe_all(clips, refs, FAST, mask)):
-            own = mask if mask is None else mask[min(i, len(mask) - 1)][None]
-            assert same_bits(settle([seen]), settle([observe(*pairs[i][:2], FAST, own)]))
-
-
-def test_the_precision_of_a_frame_counts_in_ref_pixels_at_every_level() -> None:
-    clip, ref, _ = shot(1)[0]
-    total = {p: observe(clip, ref, SpatialSettings(precision=p)).fields.precision[:, [0, 2]].sum() for p in (1, 3)}
-    assert 0.2 < total[1] / total[3] < 1.5, "half the resolution knows less, not sixteen times as much"

@@ -98,7 +98,7 @@ def test_the_compiled_sampler_agrees_with_the_reference() -> None:
     image = noise(2, 31, 45)
     positions = scale_positions((31, 45), (40, 50))[0] + (noise(2, 40, 50, seed=1) - 0.5) * 30
     positions[:, 0, :4] = torch.tensor([-1e9, 1e9, -7.0, 0.0])
-    assert torch.allclose(spline36_cpu(image, positions), spline36_torch(image, positions), atol=2e-6)
+    assert torch.allclose(spline36_cpu(image, positions), spline36_torch(image[None], positions[None])[0], atol=2e-6)
 
 
 def test_positions_are_float32_whatever_the_clip_is() -> None:
@@ -139,6 +139,13 @@ def test_what_does_not_fit_together_is_named() -> None:
         Warp(torch.zeros(1, 2, 4, 5), torch.ones(1, 1, 5, 4))
     with pytest.raises(ValueError, match="clip_from_ref"):
         Warp(torch.zeros(1, 4, 5, 2), torch.ones(1, 1, 4, 5))
+    with pytest.raises(ValueError, match=r"homography has shape \(3, 3\), expected \(1, 3, 3\)"):
+        Warp(torch.zeros(1, 2, 4, 5), torch.ones(1, 1, 4, 5), torch.eye(3))
+
+
+def test_a_warp_shows_its_shape_and_never_its_pixels() -> None:
+    assert repr(moving(0, 0)) == "Warp(clip_from_ref=(1, 2, 40, 56), device=cpu)"
+    assert Warp(torch.zeros(2, 2, 4, 5), torch.ones(2, 1, 4, 5), torch.eye(3).expand(2, 3, 3)).homography is not None
 
 
 def test_an_affine_warp_of_equal_pictures_is_the_pure_change_of_size():

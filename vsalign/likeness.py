@@ -13,11 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vsalign.luma import to_luma
 from vsalign.pyramid import from_cells, halve, smooth, to_cells
 from vsalign.warp import Warp, apply_warp
 
-#: BT.601, as for estimating.
-_LUMA = (0.299, 0.587, 0.114)
 #: Knots of the tone curve, every how many pixels one is looked at, fits of it, and what share of all pixels' weight holds it
 #: straight, and to gain 1.
 _TONES, _TONE_STEP, _TONE_ROUNDS, _TONE_STIFFNESS, _TONE_HOLD = 12, 4, 3, 0.03, 0.001
@@ -51,8 +50,8 @@ def mismatch(clip: Tensor, ref: Tensor, warp: Warp) -> Tensor:
     if tuple(warp.clip_from_ref.shape) != expected or clip.shape[:2] != ref.shape[:2]:
         seen = f"clip {tuple(clip.shape)}, ref {tuple(ref.shape)}, clip_from_ref {tuple(warp.clip_from_ref.shape)}"
         raise ValueError(f"{seen} do not belong together: expected equal batch and channels, clip_from_ref {expected}")
-    moved, inside = apply_warp(_to_luma(clip), warp)
-    target = _to_luma(ref)
+    moved, inside = apply_warp(to_luma(clip), warp)
+    target = to_luma(ref)
     return torch.cat([_mismatch_of_one(moved[i : i + 1], target[i : i + 1], inside[i : i + 1]) for i in range(len(ref))])
 
 
@@ -146,10 +145,3 @@ def _variance(image: Tensor) -> Tensor:
 def _mean(image: Tensor, reach: int) -> Tensor:
     """Mean over the pixels up to ``reach`` away, edges repeated."""
     return F.avg_pool2d(F.pad(image, (reach,) * 4, mode="replicate"), 2 * reach + 1, 1)
-
-
-def _to_luma(image: Tensor) -> Tensor:
-    image = image.float()
-    if image.shape[1] == 1:
-        return image
-    return (image * torch.tensor(_LUMA, device=image.device).view(1, 3, 1, 1)).sum(1, keepdim=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tests.films import texture
-from vsalign.mismatch import mismatch
+from vsalign.likeness import mismatch
 from vsalign.warp import Warp, scale_positions
 
 HEIGHT, WIDTH = 144, 192
