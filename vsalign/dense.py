@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vsalign.evidence import Level, evidence, warped
+from vsalign.evidence import Level, evidence, evidence_of, warped
 from vsalign.fill import Information, solve_affine, solve_field, weigh
 from vsalign.pyramid import cell_size, from_cells, normalise, pyramid
 from vsalign.shift import correlation, first_shift
@@ -179,11 +179,12 @@ def _refine(level: Level, base: Tensor, steps: int, noise_pixels: Tensor) -> tup
     """
     deviation, motion = torch.zeros_like(base), torch.zeros_like(noise_pixels)
     for step in range(steps):
+        moved, trust = warped(level, base + deviation)
         if step == steps - 1:
-            area = correlated_pixels(level.ref, *warped(level, base + deviation))
+            area = correlated_pixels(level.ref, moved, trust)
             measured = (area / _USUAL_NOISE_PIXELS).clamp_max(_MOST_NOISE_PIXELS)
             noise_pixels = noise_pixels + (measured - noise_pixels).clamp_min(0) / (1 + motion / _STILL_PX**2)
-        info = weigh(evidence(level, base + deviation), noise_pixels)
+        info = weigh(evidence_of(level, moved, trust), noise_pixels)
         change = _limited(solve_field(info, deviation) - deviation)
         motion, deviation = change.square().sum(1, keepdim=True).mean((2, 3), keepdim=True), deviation + change
     return base + deviation, info

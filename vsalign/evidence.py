@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vsalign.pyramid import CELL, from_cells, gradient, to_cells
+from vsalign.pyramid import CELL, cell_size, from_cells, gradient, to_cells
 from vsalign.resample import SPLINE36_TABLE, clamped_taps, spline36_torch, taps
 from vsalign.warp import positions_inside, scale_positions
 
@@ -57,11 +57,16 @@ class Evidence:
 
 
 def evidence(level: Level, field: Tensor) -> Evidence:
-    """Normal equations of one Gauss-Newton step around ``field`` (B,2,rows,columns), displacements in pixels of the level.
+    """What ``level`` says around ``field`` (B,2,rows,columns), displacements in pixels of the level."""
+    return evidence_of(level, *warped(level, field))
+
+
+def evidence_of(level: Level, moved: Tensor, trust: Tensor) -> Evidence:
+    """Normal equations of one Gauss-Newton step, given the clip as it was :func:`warped`.
 
     Gradients are the mean of both pictures' (ESM: Benhimane and Malis, IROS 2004), weights those of Cauchy's distribution.
     """
-    sums = _sums_cpu(level, field) if field.device.type == "cpu" else sums_torch(level, field)
+    sums = _sums_cpu(level, moved, trust) if moved.device.type == "cpu" else sums_torch(level, moved, trust)
     return Evidence(sums[:, :3], sums[:, 3:5], sums[:, 5:6], sums[:, 6:7], sums[:, 7:])
 
 
@@ -71,7 +76,9 @@ def warped(level: Level, field: Tensor) -> tuple[Tensor, Tensor]:
         return warped_torch(level, field)
     moved, trust = torch.empty_like(level.ref), torch.empty_like(level.ref)
     for b in range(field.shape[0]):
-        _move_cpu(level, field, b, moved[b, 0].numpy(), trust[b, 0].numpy())
+        clip, clip_trust, ref_trust = level.clip[b, 0].contiguous(), _plane(level.clip_trust, b), _plane(level.ref_trust, b)
+        place = field[b].contiguous().numpy()
+        _move(clip.numpy(), place, clip_trust, ref_trust, SPLINE36_TABLE, moved[b, 0].numpy(), trust[b, 0].numpy())
     return moved, trust
 
 
@@ -96,9 +103,8 @@ def nearest(image: Tensor, positions: Tensor) -> Tensor:
     return image[:, 0].flatten(1).expand(len(at), -1).gather(1, at).view(-1, 1, *positions.shape[-2:])
 
 
-def sums_torch(level: Level, field: Tensor) -> Tensor:
+def sums_torch(level: Level, moved: Tensor, trust: Tensor) -> Tensor:
     """All sums (B,8,rows,columns) on any device."""
-    moved, trust = warped_torch(level, field)
     difference = level.ref - moved
     weight = trust / (1 + (difference / ROBUST_SCALE) ** 2)
     (cx, cy), (rx, ry) = gradient(moved), gradient(level.ref)
@@ -110,18 +116,12 @@ def sums_torch(level: Level, field: Tensor) -> Tensor:
     )
 
 
-def _sums_cpu(level: Level, field: Tensor) -> Tensor:
-    sums = torch.empty((field.shape[0], _SUMS, *field.shape[-2:]))
-    moved, trust = np.empty(level.size, np.float32), np.empty(level.size, np.float32)
-    for b in range(field.shape[0]):
-        _move_cpu(level, field, b, moved, trust)
-        _sum(level.ref[b, 0].contiguous().numpy(), moved, trust, np.float32(1 / ROBUST_SCALE), sums[b].numpy())
+def _sums_cpu(level: Level, moved: Tensor, trust: Tensor) -> Tensor:
+    sums = torch.empty((len(moved), _SUMS, *cell_size(level.size)))
+    for b in range(len(moved)):
+        planes = (image[b, 0].contiguous().numpy() for image in (level.ref, moved, trust))
+        _sum(*planes, np.float32(1 / ROBUST_SCALE), sums[b].numpy())
     return sums
-
-
-def _move_cpu(level: Level, field: Tensor, b: int, moved: Array, trust: Array) -> None:
-    clip, clip_trust, ref_trust = level.clip[b, 0].contiguous().numpy(), _plane(level.clip_trust, b), _plane(level.ref_trust, b)
-    _move(clip, field[b].contiguous().numpy(), clip_trust, ref_trust, SPLINE36_TABLE, moved, trust)
 
 
 def _plane(image: Tensor | None, b: int) -> Array:

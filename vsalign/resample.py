@@ -41,7 +41,7 @@ def low_pass(image: Tensor, scale: float, dim: int) -> Tensor:
     """
     if scale <= 1 + _SCALE_TOLERANCE:
         return image
-    kernel, reach = _lanczos_kernel(scale), math.ceil(scale)
+    kernel, reach = lanczos_kernel(scale), math.ceil(scale)
     if image.device.type != "cpu":
         return low_pass_torch(image, kernel, reach, dim)
     smoothed = torch.empty(image.shape, dtype=torch.float32)
@@ -106,7 +106,8 @@ def _filter_columns(plane: Array, kernel: Array, reach: int, out: Array) -> None
             total[x] = min(max(total[x], lowest[x]), highest[x])
 
 
-def _lanczos_kernel(scale: float) -> list[float]:
+def lanczos_kernel(scale: float) -> list[float]:
+    """Weights (odd number, sum 1) of a Lanczos-windowed sinc that a grid ``scale`` times coarser calls for."""
     radius = math.ceil(_LOW_PASS_LOBES * scale) - 1
     t = torch.arange(-radius, radius + 1, dtype=torch.float64) / scale
     kernel = torch.sinc(t) * torch.sinc(t / _LOW_PASS_LOBES)

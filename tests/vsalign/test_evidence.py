@@ -1,14 +1,16 @@
 """The sums behind a step: two implementations of one meaning, and what that meaning is."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
 from tests.vsalign.pictures import noise
-from vsalign.evidence import ROBUST_SCALE, Level, evidence, nearest, sums_torch, warped
+from vsalign.evidence import ROBUST_SCALE, Level, evidence, nearest, sums_torch, warped, warped_torch
 from vsalign.pyramid import CELL, cell_size, smooth, smooth_torch
-from vsalign.resample import spline36_cpu, spline36_torch
+from vsalign.resample import lanczos_kernel, low_pass, low_pass_torch, spline36_cpu, spline36_torch
 
 Size = tuple[int, int]
 SIZES = [(64, 90), (37, 53), (8, 201), (5, 3), (4, 1), (1, 1)]
@@ -42,11 +44,15 @@ def compiled(pictures: Level, field: Tensor) -> Tensor:
     return torch.cat([e.tensor, e.force, e.weight, e.energy, e.common], 1)
 
 
+def reference(pictures: Level, field: Tensor) -> Tensor:
+    return sums_torch(pictures, *warped_torch(pictures, field))
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("trusts", [(0, 0), (2, 0), (0, 2), (2, 2), (1, 1)])
 def test_the_compiled_sums_are_the_references(size: Size, trusts: tuple[int, int]) -> None:
     pictures, field = level(size, 2, *trusts), 3 * noise(2, 2, *cell_size(size), seed=4)
-    assert_close(compiled(pictures, field), sums_torch(pictures, field), atol=3e-5, rtol=1e-4)
+    assert_close(compiled(pictures, field), reference(pictures, field), atol=3e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("far", [100.0, 3e3, 1e9])
@@ -56,7 +62,7 @@ def test_the_compiled_sums_are_the_references_for_positions_far_outside(far: flo
     field[:, 0, :4, :4], field[:, 1, 5:, :3], field[:, 0, :, -2:] = far, -far, -far
     pictures = level(size, 1, 1, 1)
     # Between a cell that stays and one that goes 1e9 px away rounding decides which pixels are inside.
-    sums, wanted = compiled(pictures, field), sums_torch(pictures, field)
+    sums, wanted = compiled(pictures, field), reference(pictures, field)
     if far <= 3e3:
         assert_close(sums, wanted, atol=3e-5, rtol=1e-4)
     assert sums.isfinite().all() and not sums[..., 0, 0].any() and not wanted[..., 0, 0].any()
@@ -68,10 +74,10 @@ def test_both_say_the_same_of_the_field_between_and_beyond_cells() -> None:
     slope = torch.arange(columns).float().expand(1, 1, rows, -1) * 0.7
     field = torch.cat([slope, -0.3 * slope], 1)
     pictures = level(size)
-    assert_close(compiled(pictures, field), sums_torch(pictures, field), atol=3e-5, rtol=1e-4)
+    assert_close(compiled(pictures, field), reference(pictures, field), atol=3e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("sums", [compiled, sums_torch], ids=["compiled", "torch"])
+@pytest.mark.parametrize("sums", [compiled, reference], ids=["compiled", "torch"])
 @pytest.mark.parametrize("step", [(0.25, 0.0), (0.0, -0.25), (-0.2, 0.3)])
 def test_force_over_tensor_is_the_step_from_the_field_towards_the_truth(sums, step: tuple[float, float]) -> None:
     size = (48, 72)
@@ -109,7 +115,7 @@ def test_gradients_count_per_pixel_as_the_mean_of_both_and_common_is_what_both_h
     assert one.common[inner].abs().max() < 1e-9
 
 
-@pytest.mark.parametrize("sums", [compiled, sums_torch], ids=["compiled", "torch"])
+@pytest.mark.parametrize("sums", [compiled, reference], ids=["compiled", "torch"])
 def test_pixels_not_to_be_trusted_or_outside_say_nothing(sums) -> None:
     size, clip_trust, ref_trust = (32, 48), torch.ones(1, 1, 32, 48), torch.ones(1, 1, 32, 48)
     clip_trust[..., 16:20, 24:28] = 0
@@ -124,7 +130,7 @@ def test_pixels_not_to_be_trusted_or_outside_say_nothing(sums) -> None:
     assert torch.equal(silent, expected)
 
 
-@pytest.mark.parametrize("sums", [compiled, sums_torch], ids=["compiled", "torch"])
+@pytest.mark.parametrize("sums", [compiled, reference], ids=["compiled", "torch"])
 def test_a_batch_gives_the_sums_of_single_pictures(sums) -> None:
     size = (37, 53)
     together, field = level(size, 3, 3, 1), noise(3, 2, *cell_size(size), seed=4)
@@ -191,3 +197,11 @@ def test_only_what_is_held_keeps_to_the_range_of_its_samples() -> None:
 
 def test_cells_are_what_the_fields_are_stored_on() -> None:
     assert evidence(level((37, 53)), still((37, 53))).weight.shape == (1, 1, -(-37 // CELL), -(-53 // CELL))
+
+
+@pytest.mark.parametrize("scale", [1.01, 1.4, 2.7])
+@pytest.mark.parametrize("dim", [-1, -2])
+def test_the_compiled_low_pass_is_the_references(scale: float, dim: int) -> None:
+    image = noise(2, 33, 47, seed=5)
+    wanted = low_pass_torch(image, lanczos_kernel(scale), math.ceil(scale), dim)
+    assert_close(low_pass(image, scale, dim), wanted, atol=1e-5, rtol=1e-5)

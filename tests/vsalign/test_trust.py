@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tests.vsalign.pictures import constant, grainy, texture
+from tests.vsalign.pictures import constant, grainy, noise, texture
 from vsalign.evidence import Level, warped
-from vsalign.pyramid import cell_size, normalise, pyramid
-from vsalign.trust import laid_over, moved_back, odd_pixels, trusts
+from vsalign.pyramid import cell_size, normalise, pyramid, smooth
+from vsalign.trust import correlated_pixels, laid_over, moved_back, odd_pixels, trusts
 
 SIZE = (64, 96)
 
@@ -101,3 +101,13 @@ def test_values_are_laid_over_finer_levels_in_blocks(size: tuple[int, int]) -> N
     assert_close(laid[0, 0, ::4, ::4], values[0, 0])
     assert (laid[..., :4, 4:8] == 1).all()
     assert torch.equal(laid_over(values, 0, (2, 3)), values)
+
+
+def test_noise_that_is_new_in_every_pixel_has_an_area_of_one_and_patches_have_theirs() -> None:
+    fresh = 0.3 * noise(2, 1, 96, 128, seed=6)
+    patches = smooth(noise(2, 1, 96, 128, seed=7), 1)
+    nothing, all_of_it = torch.zeros(2, 1, 96, 128), torch.ones(2, 1, 96, 128)
+    assert correlated_pixels(fresh, nothing, all_of_it).flatten().tolist() == pytest.approx([1, 1], abs=0.15)
+    assert correlated_pixels(patches, nothing, all_of_it).flatten().tolist() == pytest.approx([9, 9], abs=1.5)
+    assert correlated_pixels(nothing, nothing, all_of_it).isfinite().all()
+    assert correlated_pixels(noise(1, 1, 1, 1), nothing[:1, :, :1, :1], all_of_it[:1, :, :1, :1]).isfinite().all()
