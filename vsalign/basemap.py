@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -53,15 +55,16 @@ class BaseMap:
     def positions(self, displacement: Tensor) -> Tensor:
         """Clip positions (1,2,H,W) float32 of every ref pixel moved by ``displacement`` (1,2,H,W) ref pixels first."""
         if self.homography is None:
-            return scale_positions(self.clip_size, self.ref_size, displacement.device) + displacement * self._ratio(
-                displacement
-            )
+            x, y = self._ratio()
+            moved = torch.cat([displacement[:, :1] * x, displacement[:, 1:] * y], 1)
+            return scale_positions(self.clip_size, self.ref_size, displacement.device) + moved
         return self._forward(scale_positions(self.ref_size, self.ref_size, displacement.device) + displacement)
 
     def displacement(self, positions: Tensor) -> Tensor:
         """The inverse of :meth:`positions`."""
         if self.homography is None:
-            return (positions - scale_positions(self.clip_size, self.ref_size, positions.device)) / self._ratio(positions)
+            (x, y), moved = self._ratio(), positions - scale_positions(self.clip_size, self.ref_size, positions.device)
+            return torch.cat([moved[:, :1] / x, moved[:, 1:] / y], 1)
         return self._backward(positions) - scale_positions(self.ref_size, self.ref_size, positions.device)
 
     def displacement_of(self, other: BaseMap, displacement: Tensor, cell: int) -> Tensor:
@@ -81,27 +84,27 @@ class BaseMap:
         nothing = ((float("nan"),) * 3,) * 3
         return torch.tensor([self.homography or nothing], dtype=torch.float64)
 
-    def _ratio(self, like: Tensor) -> Tensor:
+    def _ratio(self) -> tuple[float, float]:
+        """Clip pixels per ref pixel, along x and y."""
         (clip_h, clip_w), (ref_h, ref_w) = self.sizes
-        return torch.tensor([clip_w / ref_w, clip_h / ref_h], device=like.device).view(1, 2, 1, 1)
+        return clip_w / ref_w, clip_h / ref_h
 
     def _forward(self, points: Tensor) -> Tensor:
         """Clip points of ref points, (1,2,...) float32 each."""
-        return _apply(self._matrix(points), points)
+        return _apply(self._matrix(), points)
 
     def _backward(self, points: Tensor) -> Tensor:
-        return _apply(torch.linalg.inv(self._matrix(points)), points)
+        return _apply(np.linalg.inv(self._matrix()), points)
 
-    def _matrix(self, like: Tensor) -> Tensor:
+    def _matrix(self) -> npt.NDArray[np.float64]:
         """The map as a homography, whichever it is."""
-        (clip_h, clip_w), (ref_h, ref_w) = self.sizes
-        x, y = clip_w / ref_w, clip_h / ref_h
+        x, y = self._ratio()
         scaling = ((x, 0.0, (x - 1) / 2), (0.0, y, (y - 1) / 2), (0.0, 0.0, 1.0))
-        return torch.tensor(self.homography or scaling, dtype=torch.float64, device=like.device)
+        return np.array(self.homography or scaling, dtype=np.float64)
 
 
-def _apply(matrix: Tensor, points: Tensor) -> Tensor:
-    """Points (1,2,...) float32 through a homography, in double precision."""
+def _apply(matrix: npt.NDArray[np.float64], points: Tensor) -> Tensor:
+    """Points (1,2,...) float32 through a homography, in double precision; its numbers need not be brought to a device."""
     x, y = points[:, :1].double(), points[:, 1:].double()
-    u, v, w = (row[0] * x + row[1] * y + row[2] for row in matrix)
+    u, v, w = (a * x + b * y + c for a, b, c in matrix.tolist())
     return torch.cat([u / w, v / w], 1).float()

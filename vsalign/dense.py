@@ -7,6 +7,7 @@ are displacements (dx, dy) per cell, in pixels of their level: ref at p shows wh
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -23,8 +24,9 @@ _AFFINE_LEVELS, _AFFINE_STEPS = 2, 8
 #: The first shift is looked for where the shorter side has 24 to 47 pixels: fine enough to tell, coarse enough to forgive.
 _SHIFT_SIDE = 24
 _LONGEST_STEP_PX = 1.5
-#: Pictures of one scene score above 0.55 once the affine motion is found, others below 0.2 (see _Stack.affine).
-_LEAST_AGREEMENT = 0.3
+#: What two pictures must score (see _Stack.affine) to be believed. In film those of one scene score above 0.55, others below
+#: 0.2; the fewer pixels, the more agrees by chance: up to 0.15 plus 14 over the root of their number.
+_LEAST_AGREEMENT, _CHANCE_AGREEMENT, _MOST_ASKED = 0.15, 14.0, 0.7
 _LQ_NOISE_PIXELS = 1.5
 #: Of that area so much is the normalisation's own doing; and no pair is doubted more than this.
 _USUAL_NOISE_PIXELS, _MOST_NOISE_PIXELS = 3.0, 6.0
@@ -95,7 +97,7 @@ def register(pictures: Pictures, effort: Effort, lq_input: bool = False, iterati
                 stack.judge(index, field)
         found = field
         field = _coarser(field, cell_size(stack.size(stack.coarsest)), 2 ** (stack.coarsest - finest))
-    agreed = (agreement >= _LEAST_AGREEMENT).float().view(-1, 1, 1, 1)
+    agreed = (agreement >= stack.least_agreement()).float().view(-1, 1, 1, 1)
     return Registration(found * agreed, Information(info.tensor * agreed, info.force * agreed), finest, stack.size(0))
 
 
@@ -133,6 +135,11 @@ class _Stack:
         self._odd, self._odd_level = None, index
         level = self.level(index, field)
         self._odd = odd_pixels(level, *warped(level, field))
+
+    def least_agreement(self) -> float:
+        """What :meth:`affine` must say for the pictures to be taken for the same scene."""
+        height, width = self.size(self.first)
+        return min(_LEAST_AGREEMENT + _CHANCE_AGREEMENT / math.sqrt(height * width), _MOST_ASKED)
 
     def start(self) -> Tensor:
         """The first shift as a field of the coarsest level."""

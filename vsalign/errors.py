@@ -13,7 +13,7 @@ class VsalignError(Exception):
     """Base of every error that this project raises on purpose."""
 
 
-class InputError(VsalignError):
+class InputError(VsalignError, ValueError):
     """Input that can't be used. The message is one line: what, the value seen, what is accepted."""
 
 

@@ -117,7 +117,7 @@ def sums_torch(level: Level, moved: Tensor, trust: Tensor) -> Tensor:
 
 
 def _sums_cpu(level: Level, moved: Tensor, trust: Tensor) -> Tensor:
-    sums = torch.empty((len(moved), _SUMS, *cell_size(level.size)))
+    sums = torch.empty((len(moved), _SUMS, *cell_size(level.size)), dtype=torch.float32)
     for b in range(len(moved)):
         planes = (image[b, 0].contiguous().numpy() for image in (level.ref, moved, trust))
         _sum(*planes, np.float32(1 / ROBUST_SCALE), sums[b].numpy())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -91,11 +92,17 @@ def solve_affine(info: Information) -> Tensor:
     xx, xy, yy = ((basis * a[:, i, None]) @ basis.T for i in range(3))
     left = torch.cat([torch.cat([xx, xy], 2), torch.cat([xy, yy], 2)], 1)
     right = (b @ basis.T).flatten(1)
-    shift, slopes = _SHIFT * CELL * max(rows, columns), (_SLOPE * CELL * columns, _SLOPE * CELL * rows)
-    expected = torch.tensor([1 / shift**2, *(1 / s**2 for s in slopes)] * 2, dtype=basis.dtype, device=basis.device)
+    expected = _expected_motion(rows, columns, basis.device)
     # solve_ex: the plain one waits for the device to report singular matrices, which the expectation excludes.
     motion: Tensor = torch.linalg.solve_ex(left + torch.diag(expected), right)[0].view(-1, 2, 3)
     return (motion @ basis).float().view(-1, 2, rows, columns)
+
+
+@lru_cache(maxsize=64)
+def _expected_motion(rows: int, columns: int, device: torch.device) -> Tensor:
+    """Inverse variances (6,) of the motion's numbers, kept per device: bringing numbers there waits for it."""
+    shift, slopes = _SHIFT * CELL * max(rows, columns), (_SLOPE * CELL * columns, _SLOPE * CELL * rows)
+    return torch.tensor([1 / shift**2, *(1 / s**2 for s in slopes)] * 2, dtype=torch.float64, device=device)
 
 
 def _affine_basis(rows: int, columns: int, device: torch.device) -> Tensor:
@@ -106,13 +113,14 @@ def _affine_basis(rows: int, columns: int, device: torch.device) -> Tensor:
     return torch.stack([one, *torch.meshgrid(x, y, indexing="xy")]).reshape(3, -1)
 
 
-def confidence(info: Information) -> Tensor:
+def confidence(info: Information, scale: float = 1.0) -> Tensor:
     """How well the pixels around every cell fix its displacement in the weaker direction, (B,1,rows,columns) in [0,1].
 
-    One half where they alone, without the surroundings' help, leave a standard deviation of _HALF_TRUST_PX.
+    One half where they alone, without the surroundings' help, leave a standard deviation of _HALF_TRUST_PX in pixels of the
+    ref, of which one of ``info``'s measures ``scale``.
     """
     samples = _samples(window_sigma(_CONFIDENCE_SMOOTHINGS, CELL))
-    certainty = _weaker_eigenvalue(smooth(info.tensor, _CONFIDENCE_SMOOTHINGS)) * samples * _HALF_TRUST_PX**2
+    certainty = _weaker_eigenvalue(smooth(info.tensor, _CONFIDENCE_SMOOTHINGS)) * samples * (_HALF_TRUST_PX / scale) ** 2
     return certainty / (certainty + 1)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from vsalign.errors import InputError
 from vsalign.settings import SpatialSettings
-from vsalign.weights import RIFE_4_14, find_weights
+from vsalign.weights import RIFE_4_14, find_weights, load_tensors
 
 #: vapoursynth.VideoNode, read by its attributes.
 Node = Any
@@ -85,7 +85,7 @@ def check_weights(settings: SpatialSettings) -> None:
     if settings.engine != "rife":
         return
     try:
-        find_weights(RIFE_4_14, settings.weights)
+        load_tensors(RIFE_4_14, find_weights(RIFE_4_14, settings.weights))
     except InputError as error:
         raise ValueError(f"engine is 'rife' and weights is {settings.weights!r}: {error}") from None
 

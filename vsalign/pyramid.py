@@ -7,6 +7,8 @@ be stored, filtered or solved for at every pixel.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numba
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +32,16 @@ _TINY = 1e-6
 def halve(image: Tensor) -> Tensor:
     """``image`` (B,1,h,w) at half its size, rounded up, through a binomial filter centred between pixels."""
     h, w = image.shape[-2:]
-    line = torch.tensor(_BINOMIAL, dtype=image.dtype, device=image.device)
+    kernel = _binomial_kernel(image.dtype, image.device)
     padded = F.pad(image, (1, 1 + w % 2, 1, 1 + h % 2), mode="replicate")
-    return F.conv2d(padded, (line[:, None] * line).view(1, 1, 4, 4), stride=2)
+    return F.conv2d(padded, kernel, stride=2)
+
+
+@lru_cache(maxsize=16)
+def _binomial_kernel(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Kept per device: bringing numbers there waits for it."""
+    line = torch.tensor(_BINOMIAL, dtype=dtype, device=device)
+    return (line[:, None] * line).view(1, 1, 4, 4)
 
 
 def pyramid(image: Tensor) -> list[Tensor]:
@@ -62,7 +71,7 @@ def cell_size(size: tuple[int, int]) -> tuple[int, int]:
 def smooth(values: Tensor, times: int) -> Tensor:
     """3 x 3 means of ``values`` (B,C,h,w), ``times`` over; nothing from outside the border takes part."""
     if values.device.type == "cpu" and times:
-        smoothed = torch.empty(values.shape)
+        smoothed = torch.empty(values.shape, dtype=torch.float32)
         planes = values.detach().float().contiguous().flatten(0, 1).numpy()
         _smooth_planes(planes, times, smoothed.flatten(0, 1).numpy())
         return smoothed

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vsalign.ifnet import IFNet, build_ifnet, move
+from vsalign.luma import numbers
 from vsalign.rife_passes import Pass, blur, passes_of, round_up, smooth
 from vsalign.rife_peer import peer_positions
 from vsalign.settings import SpatialSettings
@@ -110,4 +111,4 @@ def fill(flow: Tensor, trust: Tensor) -> Tensor:
 
 
 def _as_rgb(picture: Tensor) -> Tensor:
-    return picture.float().expand(-1, 3, -1, -1) if picture.shape[1] == 1 else picture.float()
+    return numbers(picture).expand(-1, 3, -1, -1)

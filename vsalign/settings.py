@@ -40,6 +40,11 @@ class SpatialSettings:
             raise ValueError(f"engine is {self.engine!r}, accepted are {', '.join(map(repr, ENGINES))}")
         if not isinstance(self.weights, str):
             raise TypeError(f"weights is {self.weights!r}, accepted is the path of a file as text")
+        if self.engine != "rife" and (self.weights or self.exact_peer):
+            name = "weights" if self.weights else "exact_peer"
+            raise ValueError(
+                f"{name} is {getattr(self, name)!r} and engine is {self.engine!r}, accepted is engine 'rife' with it"
+            )
 
 
 def _whole(name: str, value: object, least: int, most: int) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from vsalign.basemap import BaseMap
 from vsalign.dense import EFFORTS, Pictures, register
 from vsalign.fill import confidence
-from vsalign.luma import to_luma
+from vsalign.luma import numbers, to_luma
 from vsalign.pooling import Fields, in_blocks, pool
 from vsalign.projective import projective_part
 from vsalign.pyramid import CELL, from_cells
@@ -146,7 +146,7 @@ def _seen_densely(clip: Tensor, ref: Tensor, settings: SpatialSettings, distrust
     pixels, scale = CELL * CELL, 2**found.level
     # Per square pixel of the ref and cell, whatever the level.
     precision = in_blocks(found.information.tensor * (pixels / scale**2))
-    displacement, trust = found.field * scale, confidence(found.information)
+    displacement, trust = found.field * scale, confidence(found.information, scale)
     if not base.is_scaling:
         # A homography that passed its tests is right to a pixel, but for what all pixels together correct: where they say next
         # to nothing of their own it stands.
@@ -158,13 +158,13 @@ def _seen_densely(clip: Tensor, ref: Tensor, settings: SpatialSettings, distrust
 def _seen_by_network(clip: Tensor, ref: Tensor, settings: SpatialSettings, mask: Tensor | None) -> tuple[BaseMap, Fields, int]:
     from vsalign.rife import rife_positions
 
-    base = _base(to_luma(clip), to_luma(ref), settings, _distrust(mask, ref))
+    base = _base(to_luma(clip), to_luma(ref), settings, _distrust(mask, ref) if settings.wide_search else None)
     if base.is_scaling:
         displacement = base.displacement(rife_positions(clip, ref, settings, mask))
     else:
         on_ref = BaseMap(base.ref_size, base.ref_size)
         laid = base.positions(torch.zeros(1, 2, *base.ref_size, device=ref.device))
-        displacement = on_ref.displacement(rife_positions(sample(clip[0].float(), laid[0])[None], ref, settings, mask))
+        displacement = on_ref.displacement(rife_positions(sample(numbers(clip)[0], laid[0])[None], ref, settings, mask))
     # The network says nothing of its own confidence.
     trust = torch.ones_like(displacement[:, :1])
     return base, Fields(displacement, trust, in_blocks(torch.cat([trust, torch.zeros_like(trust), trust], 1))), 1

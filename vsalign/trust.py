@@ -19,12 +19,18 @@ _TINY = 1e-9
 
 
 def trusts(trust: Tensor | None, count: int) -> list[Tensor | None]:
-    """Trust, 0 or 1, per level of a pyramid: a pixel that is only partly to be trusted is not."""
+    """Trust, 0 or 1, per level of a pyramid: a pixel that is only partly to be trusted is not.
+
+    Unless too little would be left, as under a mask of scattered specks: then what is mostly to be trusted is.
+    """
     if trust is None:
         return [None] * count
-    levels = [(trust > 0.5).float()]
+    share = (trust > 0.5).float()
+    levels, enough = [share], share.mean((1, 2, 3), keepdim=True) / 2
     while len(levels) < count:
-        levels.append((halve(levels[-1]) > 1 - 1e-3).float())
+        share = halve(share)
+        strict = (halve(levels[-1]) > 1 - 1e-3).float()
+        levels.append(torch.where(strict.mean((1, 2, 3), keepdim=True) >= enough, strict, (share > 0.5).float()))
     return list(levels)
 
 

@@ -25,8 +25,8 @@ class Warp:
 
     ``clip_from_ref`` (B,2,H,W) float32: absolute clip-pixel position (x, y) per ref pixel, pixel centres at integers.
     ``confidence`` (B,1,H,W) in [0,1]: how well the pictures themselves fix that position; 0 where it is only a guess from the
-    surroundings. ``homography`` (B,3,3) float64: what the wide search found, clip pixel from ref pixel, NaN where it found
-    none; None where none was asked for. Raises ValueError when the shapes do not belong together.
+    surroundings. ``homography`` (B,3,3) float64, on the CPU: what the wide search found, clip pixel from ref pixel, NaN where
+    it found none; None where none was asked for. Raises ValueError when the shapes do not belong together.
     """
 
     clip_from_ref: Tensor
@@ -89,8 +89,10 @@ def apply_warp(clip: Tensor, warp: Warp) -> tuple[Tensor, Tensor]:
     pixel is repeated. Spline36 interpolation (Dersch, Panorama Tools), low-passed first when the ref is coarser than the clip.
     Raises ValueError when the batch sizes differ, TypeError when clip is not floating point.
     """
-    if clip.dim() != 4:
-        raise ValueError(f"clip has shape {tuple(clip.shape)}, expected (B, C, h, w)")
+    if clip.dim() != 4 or 0 in clip.shape:
+        raise ValueError(f"clip has shape {tuple(clip.shape)}, expected (B, C, h, w), none of them 0")
+    if clip.device != warp.clip_from_ref.device:
+        raise ValueError(f"clip is on {clip.device}, warp on {warp.clip_from_ref.device}; they must be on the same device")
     if not clip.is_floating_point():
         raise TypeError(f"clip is {clip.dtype}, expected a floating-point tensor")
     if clip.shape[0] != warp.clip_from_ref.shape[0]:

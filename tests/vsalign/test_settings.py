@@ -8,7 +8,10 @@ def test_every_accepted_value_is_accepted_and_equal_settings_are_equal() -> None
         assert SpatialSettings(precision=precision).precision == precision
     for engine in ENGINES:
         assert SpatialSettings(engine=engine).engine == engine
-    assert SpatialSettings(iterations=MOST_ITERATIONS, weights="a", exact_peer=True).iterations == 20
+    assert SpatialSettings(iterations=MOST_ITERATIONS, engine="rife", weights="a", exact_peer=True).iterations == 20
+    for alone in ({"weights": "a"}, {"exact_peer": True}):
+        with pytest.raises(ValueError, match="engine is 'dense', accepted is engine 'rife' with it"):
+            SpatialSettings(**alone)  # type: ignore[arg-type]
     assert SpatialSettings() == SpatialSettings(precision=3, engine="dense", iterations=1)
     assert hash(SpatialSettings()) == hash(SpatialSettings())
     assert SpatialSettings(lq_input=True) != SpatialSettings()
