@@ -50,7 +50,7 @@ Address = Annotated[str | None, typer.Option("--address", help="Join the Ray clu
 Workers = Annotated[int | None, typer.Option("--workers", help="Workers [one per GPU, or per group of cores].")]
 Cores = Annotated[int | None, typer.Option("--cores-per-worker", help="CPU cores that one worker books [1].")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda [auto].")]
-ChunkFrames = Annotated[int | None, typer.Option("--chunk-frames", help="Ref frames per chunk [48 to 720, by key frames].")]
+ChunkFrames = Annotated[int | None, typer.Option("--chunk-frames", help="Ref frames per chunk [96 to 720, by key frames].")]
 Truncated = Annotated[bool, typer.Option("--allow-truncated", help="Use what is there of a truncated file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 

@@ -12,7 +12,7 @@ class Inputs:
     """Probed sources and the format of the output; ``notices`` are lines the user should read.
 
     ``weights`` and ``weights_sha256``: the network's file (path "" where every worker finds it in its own package) and its
-    hash; "" for an engine without.
+    hash; "" for an engine without. ``mask_sha256`` is of the whole file: a mask may be painted over in place.
     """
 
     clip: Probe
@@ -22,5 +22,6 @@ class Inputs:
     pixel_format: str
     notices: tuple[str, ...] = ()
     mask: Probe | None = None
+    mask_sha256: str = ""
     weights: str = ""
     weights_sha256: str = ""

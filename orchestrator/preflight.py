@@ -19,6 +19,7 @@ from tasks.joinplan import check_times
 from tasks.messages import MediaInfo, Probe, VideoFormat
 from tasks.probe import parse_source, probe
 from tasks.stitch import check_audio
+from tasks.store import file_sha256
 from vsalign.errors import InputError
 from vsalign.framemap import FrameMap
 from vsalign.picture import MATRIX_BT601, MATRIX_BT709, MATRIX_UNSPECIFIED
@@ -61,12 +62,14 @@ def look_at_sources(config: JobConfig) -> Inputs:
             f"--fallback {config.align.fallback} has {len(fallback.index)} frames; accepted: as many as ref, {len(ref.index)}"
         )
     mask = _probe_mask(config) if config.align.mask else None
+    mask_sha256 = file_sha256(Path(mask.info.source.path)) if mask else ""
     weights, sha256 = find_rife_weights(config.align)
     settings = config.encode.settings()
     pixel_format, notice = choose_pixel_format(settings.codec, settings.pixel_format or clip.info.pixel_format)
     notices = (notice, *_notices(clip, ref, config))
     video = video_format(clip.info, ref.info)
-    return Inputs(clip, ref, fallback, video, pixel_format, tuple(line for line in notices if line), mask, weights, sha256)
+    told = tuple(line for line in notices if line)
+    return Inputs(clip, ref, fallback, video, pixel_format, told, mask, mask_sha256, weights, sha256)
 
 
 def video_format(clip: MediaInfo, ref: MediaInfo) -> VideoFormat:

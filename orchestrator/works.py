@@ -154,7 +154,7 @@ def _warp_inputs(inputs: Inputs, config: JobConfig, film_geometry: tuple[float, 
     """What is looked at only where frames are warped."""
     if not config.align.warp:
         return {}
-    mask = {"mask": _identity(inputs.mask.info)} if inputs.mask else {}
+    mask = {"mask": f"{inputs.mask_sha256}#v:{inputs.mask.info.source.video_stream}"} if inputs.mask else {}
     weights = {"weights": inputs.weights_sha256} if inputs.weights_sha256 else {}
     return {"film geometry": " ".join(map(str, film_geometry)), **mask, **weights}
 
@@ -175,7 +175,7 @@ def _render_inputs(inputs: Inputs, config: JobConfig) -> WorkInputs:
         **align,
         **encode,
         **video,
-        **_versions("av", "numpy", "torch"),
+        **_versions("av", "numpy", "torch", "numba", *(["opencv"] if config.align.warp and config.align.wide_search else [])),
     }
 
 

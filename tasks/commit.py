@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 import socket
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 from tasks.store import JobStore, file_sha256
 from tasks.work import RECORD_SCHEMA, Record, Work
+
+_OPENCV = ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python")
 
 
 def find_record(store: JobStore, work: Work) -> Record | None:
@@ -70,5 +72,6 @@ def commit(
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of what can change a result's bytes."""
-    return {name: version(name) for name in ("av", "numpy", "torch")}
+    """Versions of what can change a result's bytes. OpenCV comes in several packages of one name."""
+    opencv = next((version(name) for name in _OPENCV if any(distributions(name=name))), "")
+    return {**{name: version(name) for name in ("av", "numpy", "torch", "numba")}, "opencv": opencv}

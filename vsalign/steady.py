@@ -20,7 +20,7 @@ from vsalign.fill import confidence
 from vsalign.luma import numbers, to_luma
 from vsalign.pooling import Fields, in_blocks, pool
 from vsalign.projective import projective_part
-from vsalign.pyramid import CELL, from_cells
+from vsalign.pyramid import CELL, from_cells, to_cells
 from vsalign.scene import is_blank, same_scene, scene_thumb
 from vsalign.settings import SpatialSettings
 from vsalign.warp import Warp, sample
@@ -32,13 +32,15 @@ _DOUBTED = 0.3
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
     """What one pair tells. ``confidence``: mean over the picture, 0 when the pair tells nothing. ``base`` brings the clip onto
-    the ref's raster, ``fields`` (of one frame) says per block of ``cell`` ref pixels what is still missing then."""
+    the ref's raster, ``fields`` (of one frame) says per block of ``cell`` ref pixels what is still missing then, ``detail``
+    (1,2,H,W) or 0 what that leaves out of the frame's own displacement."""
 
     base: BaseMap
     fields: Fields
     cell: int
     thumb: Tensor
     confidence: float
+    detail: Tensor | float = 0.0
 
 
 @torch.no_grad()
@@ -67,9 +69,8 @@ def observe_all(clips: Tensor, refs: Tensor, settings: SpatialSettings, masks: T
 def _observe_together(clips: Tensor, refs: Tensor, settings: SpatialSettings, masks: Tensor | None) -> list[Observation]:
     targets = to_luma(refs)
     if settings.engine == "rife":
-        base, fields, cell = _seen_by_network(clips, refs, settings, masks)
-    else:
-        base, fields, cell = _seen_densely(to_luma(clips), targets, settings, _distrust(masks, targets))
+        return [_observe_by_network(clips, refs, settings, masks)]
+    base, fields, cell = _seen_densely(to_luma(clips), targets, settings, _distrust(masks, targets))
     # One look at the device for the whole batch.
     thumbs, means = scene_thumb(targets).cpu(), fields.trust.mean((1, 2, 3)).tolist()
     return [Observation(base, fields.of(i), cell, thumbs[i : i + 1], means[i]) for i in range(len(means))]
@@ -92,7 +93,7 @@ def settle(window: Sequence[Observation], at: int = 0) -> Warp:
         )
         displacement, trust = pool(stacked, neighbours.index(at))
     size = own.base.ref_size
-    positions = own.base.positions(from_cells(displacement, size, own.cell))
+    positions = own.base.positions(from_cells(displacement, size, own.cell) + own.detail)
     return Warp(positions, from_cells(trust, size, own.cell), own.base.report())
 
 
@@ -155,19 +156,26 @@ def _seen_densely(clip: Tensor, ref: Tensor, settings: SpatialSettings, distrust
     return base, Fields(displacement, trust, precision), CELL * scale
 
 
-def _seen_by_network(clip: Tensor, ref: Tensor, settings: SpatialSettings, mask: Tensor | None) -> tuple[BaseMap, Fields, int]:
+def _observe_by_network(clip: Tensor, ref: Tensor, settings: SpatialSettings, mask: Tensor | None) -> Observation:
     from vsalign.rife import rife_positions
 
-    base = _base(to_luma(clip), to_luma(ref), settings, _distrust(mask, ref) if settings.wide_search else None)
+    moving, target, distrust = to_luma(clip), to_luma(ref), _distrust(mask, ref)
+    base = _base(moving, target, settings, distrust)
     if base.is_scaling:
         displacement = base.displacement(rife_positions(clip, ref, settings, mask))
     else:
         on_ref = BaseMap(base.ref_size, base.ref_size)
         laid = base.positions(torch.zeros(1, 2, *base.ref_size, device=ref.device))
         displacement = on_ref.displacement(rife_positions(sample(numbers(clip)[0], laid[0])[None], ref, settings, mask))
-    # The network says nothing of its own confidence.
-    trust = torch.ones_like(displacement[:, :1])
-    return base, Fields(displacement, trust, in_blocks(torch.cat([trust, torch.zeros_like(trust), trust], 1))), 1
+    # Neighbours share what is slow; the frame keeps its own detail.
+    in_cells = to_cells(displacement)
+    detail = displacement - from_cells(in_cells, base.ref_size)
+    thumb, blind = scene_thumb(target).cpu(), distrust is not None and bool(distrust.all())
+    seen = 0.0 if blind or is_blank(thumb) or is_blank(scene_thumb(moving)) else 1.0
+    # The network says nothing of its own confidence: it is believed wherever there is something to see.
+    trust = torch.full_like(in_cells[:, :1], seen)
+    fields = Fields(in_cells, trust, in_blocks(torch.cat([trust, torch.zeros_like(trust), trust], 1)))
+    return Observation(base, fields, CELL, thumb, seen, detail)
 
 
 def _base(clip: Tensor, ref: Tensor, settings: SpatialSettings, distrust: Tensor | None) -> BaseMap:

@@ -47,7 +47,7 @@ def find_weights(published: PublishedWeights, given: str = "") -> Path:
     Raises InputError when there is none.
     """
     if given:
-        path = Path(given).expanduser()
+        path = Path(given)
         if not path.is_file():
             wanted = f"{Path(published.inside).name} ({published.title})"
             raise InputError(f"weights file {given!r} is no file that exists; accepted is a copy of {wanted}")

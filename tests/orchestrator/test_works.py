@@ -84,12 +84,12 @@ def test_without_warp_no_setting_of_the_warp_counts():
 
 def test_the_mask_and_the_weights_count_by_what_they_hold():
     rife = config_of(align={"engine": "rife"})
-    plain, masked = (
-        fingerprints(inputs_of(), config_of()),
-        fingerprints(replace(inputs_of(), mask=probe_of("mask")), config_of()),
+    plain = fingerprints(inputs_of(), config_of())
+    masked, moved, repainted = (
+        fingerprints(replace(inputs_of(), mask=probe_of(path), mask_sha256=sha256), config_of())
+        for path, sha256 in (("mask", "aa"), ("elsewhere", "aa"), ("mask", "bb"))
     )
-    other = fingerprints(replace(inputs_of(), mask=probe_of("other")), config_of())
-    assert not set(plain) & set(masked) and not set(masked) & set(other)
+    assert masked == moved and not set(plain) & set(masked) and not set(masked) & set(repainted)
     one, same, changed = (
         fingerprints(replace(inputs_of(), weights=path, weights_sha256=sha256), rife)
         for path, sha256 in (("/here/w.pkl", "aa"), ("/there/w.pkl", "aa"), ("/here/w.pkl", "bb"))
