@@ -175,7 +175,7 @@ def _render_inputs(inputs: Inputs, config: JobConfig) -> WorkInputs:
         **align,
         **encode,
         **video,
-        **_versions("av", "numpy", "torch", "numba", *(["opencv"] if config.align.warp and config.align.wide_search else [])),
+        **_versions("av", "numpy", "torch", "numba", "opencv"),
     }
 
 
