@@ -23,21 +23,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from film import CLIPS, Image, as_batch, rgb_frames
 
 import vsalign
 from vsalign.wide import find_homography
 
 Array = npt.NDArray[np.float64]
-Image = npt.NDArray[np.float32]
 #: Clip pixel from ref pixel (NaN where not found), positions (H,W,2) in clip pixels.
 Answer = tuple[Array, Image]
 
-CLIPS = Path(__file__).resolve().parents[2] / "shared" / "clips"
 #: (scene, file, first frame, end): frames of one scene show the same place; those of different scenes nothing in common.
 SHOTS = (
     ("opening", "bbb_720p24_vp8.webm", 60, 283),
@@ -125,7 +123,7 @@ def timed(act: Callable[[], Any]) -> tuple[Any, float]:
 
 def whole(clip: Image, ref: Image) -> Answer:
     """The finished warp."""
-    warp = vsalign.estimate_warp(as_tensor(clip), as_tensor(ref), wide_search=True, precision=3)
+    warp = vsalign.estimate_warp(as_batch(clip), as_batch(ref), wide_search=True, precision=3)
     assert warp.homography is not None
     return warp.homography[0].numpy(), warp.clip_from_ref[0].permute(1, 2, 0).numpy()
 
@@ -217,12 +215,7 @@ def unrelated(folder: Path, seed: int, count: int) -> Iterator[tuple[Image, Imag
 
 @cache
 def read_frame(path: Path, index: int) -> Image:
-    """RGB (h,w,3) in [0, 1], frames counted in decoding order."""
-    with av.open(str(path)) as container:
-        for number, frame in enumerate(container.decode(video=0)):
-            if number == index:
-                return frame.to_ndarray(format="rgb24").astype(np.float32) / 255
-    raise IndexError(f"{path} has no frame {index}")
+    return rgb_frames(path, index, 1)[0]
 
 
 def degraded(image: Image, look: str, random: np.random.Generator) -> Image:
@@ -279,10 +272,6 @@ def moved(matrix: Array, points: Array) -> Array:
 def inside(points: Array, size: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     low, high = _MARGIN, np.array([size[1] - 1 - _MARGIN, size[0] - 1 - _MARGIN])
     return np.asarray(((points >= low) & (points <= high)).all(-1))
-
-
-def as_tensor(image: Image) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
 
 
 def luma(image: Image) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+from functools import cache
 from importlib.metadata import distributions, version
 from pathlib import Path
 
@@ -71,7 +72,8 @@ def commit(
     return find_record(store, work) or record
 
 
+@cache
 def library_versions() -> dict[str, str]:
-    """Versions of what can change a result's bytes. OpenCV comes in several packages of one name."""
+    """Versions of what can change a result's bytes, looked up once. OpenCV comes in several packages of one name."""
     opencv = next((version(name) for name in _OPENCV if any(distributions(name=name))), "")
     return {**{name: version(name) for name in ("av", "numpy", "torch", "numba")}, "opencv": opencv}

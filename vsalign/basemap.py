@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vsalign.warp import positions_inside, scale_positions
+from vsalign.warp import positions_inside, sample, scale_positions
 
 Size = tuple[int, int]
 
@@ -72,6 +72,11 @@ class BaseMap:
         rows, columns = displacement.shape[-2:]
         centres = scale_positions((rows * cell, columns * cell), (rows, columns), displacement.device)
         return self._backward(other._forward(centres + displacement)) - centres
+
+    def laid(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """``clip`` (1,C,h,w) on the ref's raster by this map alone, for looking at, and where it reaches (1,1,H,W)."""
+        positions = self.positions(torch.zeros(1, 2, *self.ref_size, device=clip.device))
+        return sample(clip[0], positions[0])[None], self.inside(positions)
 
     def inside(self, positions: Tensor) -> Tensor:
         """1 where ``positions`` lie on the clip, else 0, (1,1,H,W)."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vsalign.settings import SpatialSettings
-from vsalign.steady import check_mask, check_pictures, observe_all, settle
+from vsalign.steady import observe_all, settle
 from vsalign.warp import Warp
 
 
@@ -45,8 +45,8 @@ def estimate_warp(
         weights=weights,
         exact_peer=exact_peer,
     )
-    check_pictures(clip, ref)
-    check_mask(mask, ref)
+    _check_pictures(clip, ref)
+    _check_mask(mask, ref)
     warps = [settle([seen]) for seen in observe_all(clip, ref, settings, mask)]
     homographies = [warp.homography for warp in warps if warp.homography is not None]
     return Warp(
@@ -54,3 +54,32 @@ def estimate_warp(
         torch.cat([warp.confidence for warp in warps]),
         torch.cat(homographies) if homographies else None,
     )
+
+
+def _check_pictures(clip: Tensor, ref: Tensor) -> None:
+    """Raises TypeError or ValueError unless both are batches of pictures that belong together."""
+    for name, value in (("clip", clip), ("ref", ref)):
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            seen = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(f"{name} is {seen}, expected a floating-point tensor with values in [0, 1]")
+        if value.dim() != 4 or value.shape[1] not in (1, 3) or 0 in value.shape:
+            raise ValueError(f"{name} has shape {tuple(value.shape)}, expected (B, C, height, width), C 1 or 3, none of them 0")
+    if clip.shape[:2] != ref.shape[:2]:
+        both = f"clip has {tuple(clip.shape[:2])}, ref has {tuple(ref.shape[:2])}"
+        raise ValueError(f"batch and channels must be equal: {both}")
+    if clip.device != ref.device:
+        raise ValueError(f"clip is on {clip.device}, ref on {ref.device}; they must be on the same device")
+
+
+def _check_mask(mask: Tensor | None, ref: Tensor) -> None:
+    """Raises TypeError or ValueError unless ``mask`` is None or one gray picture for each ref, or one for all."""
+    if mask is None:
+        return
+    if not isinstance(mask, Tensor) or not (mask.is_floating_point() or mask.dtype == torch.bool):
+        seen = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise TypeError(f"mask is {seen}, expected a floating-point or bool tensor, above 0.5 = do not trust")
+    if mask.dim() != 4 or mask.shape[1] != 1 or mask.shape[0] not in (1, ref.shape[0]) or 0 in mask.shape:
+        accepted = f"(1 or {ref.shape[0]}, 1, height, width), none of them 0"
+        raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {accepted}")
+    if mask.device != ref.device:
+        raise ValueError(f"mask is on {mask.device}, ref on {ref.device}; they must be on the same device")

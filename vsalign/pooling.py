@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vsalign.fill import times
-from vsalign.pyramid import to_cells
+from vsalign.pyramid import affine_basis, to_cells
 
 #: Cells along the side of a block: motion of whole frames needs no finer precision.
 BLOCK = 4
@@ -69,8 +69,8 @@ def _own_motions(fields: Fields, common: Tensor, belief: Tensor) -> Tensor:
     """The affine motion (M,2,rows,columns) of every frame away from ``common``, as far as it is no chance; ``belief``
     (M,1,rows,columns) weighs the cells."""
     rows, columns = common.shape[-2:]
-    cells = _affine_basis(rows, columns, common.device)
-    blocks = to_cells(cells.view(1, 3, rows, columns), BLOCK).reshape(3, -1).double()
+    grid = affine_basis(rows, columns, common.device, torch.float32)
+    cells, blocks = grid.flatten(1), to_cells(grid[None], BLOCK).reshape(3, -1).double()
     certain = fields.trust + _PRIOR
     counted = to_cells(certain * belief, BLOCK)
     away = to_cells((fields.displacement - common) * certain * belief, BLOCK) / counted
@@ -86,11 +86,3 @@ def _own_motions(fields: Fields, common: Tensor, belief: Tensor) -> Tensor:
     surprise = (motion * right).sum(1)
     kept = (1 - _CHANCE / surprise.clamp_min(_CHANCE)).view(-1, 1, 1)
     return ((motion.view(-1, 2, 3) * kept).float() @ cells).view(-1, 2, rows, columns)
-
-
-def _affine_basis(rows: int, columns: int, device: torch.device) -> Tensor:
-    """1, x and y per cell as rows of (3, rows * columns), x and y from -1 to 1."""
-    y = (torch.arange(rows, dtype=torch.float32, device=device) + 0.5) * (2 / rows) - 1
-    x = (torch.arange(columns, dtype=torch.float32, device=device) + 0.5) * (2 / columns) - 1
-    one = torch.ones(rows, columns, dtype=torch.float32, device=device)
-    return torch.stack([one, *torch.meshgrid(x, y, indexing="xy")]).reshape(3, -1)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vsalign.fill import times
+from vsalign.pyramid import affine_basis
 
 _RIDGE = 1e-9
 
@@ -29,9 +30,8 @@ def projective_part(field: Tensor, precision: Tensor) -> Tensor:
 def _eight_moves(field: Tensor) -> Tensor:
     """(8,2,rows,columns): what each of the eight numbers does, coordinates from -1 to 1."""
     rows, columns = field.shape[-2:]
-    y = ((torch.arange(rows, dtype=torch.float64, device=field.device) + 0.5) * (2 / rows) - 1)[:, None].expand(rows, columns)
-    x = ((torch.arange(columns, dtype=torch.float64, device=field.device) + 0.5) * (2 / columns) - 1).expand(rows, columns)
-    one, none = torch.ones_like(x), torch.zeros_like(x)
+    one, x, y = affine_basis(rows, columns, field.device, torch.float64)
+    none = torch.zeros_like(x)
     affine = [torch.stack(pair) for basis in (one, x, y) for pair in ((basis, none), (none, basis))]
     # On a raster that isn't square (x, y) scale alike only in pixels.
     wide = columns / rows

@@ -68,6 +68,14 @@ def cell_size(size: tuple[int, int]) -> tuple[int, int]:
     return -(-size[0] // CELL), -(-size[1] // CELL)
 
 
+def affine_basis(rows: int, columns: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """1, x and y of every cell (3,rows,columns), x and y from -1 to 1 across the picture."""
+    y = (torch.arange(rows, dtype=dtype, device=device) + 0.5) * (2 / rows) - 1
+    x = (torch.arange(columns, dtype=dtype, device=device) + 0.5) * (2 / columns) - 1
+    one = torch.ones(rows, columns, dtype=dtype, device=device)
+    return torch.stack([one, *torch.meshgrid(x, y, indexing="xy")])
+
+
 def smooth(values: Tensor, times: int) -> Tensor:
     """3 x 3 means of ``values`` (B,C,h,w), ``times`` over; nothing from outside the border takes part."""
     if values.device.type == "cpu" and times:

@@ -66,6 +66,16 @@ def low_pass_torch(image: Tensor, kernel: list[float], reach: int, dim: int) -> 
     return torch.minimum(torch.maximum(smooth, lowest), highest)
 
 
+@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _add(samples: Array, weight: float, bounds: bool, total: Array, lowest: Array, highest: Array) -> None:
+    """One tap of a filtered line; with ``bounds`` its samples are among those that the line is held within."""
+    for x in range(len(total)):
+        total[x] += weight * samples[x]
+    if bounds:
+        for x in range(len(total)):
+            lowest[x], highest[x] = min(lowest[x], samples[x]), max(highest[x], samples[x])
+
+
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _filter_rows(plane: Array, kernel: Array, reach: int, out: Array) -> None:
     height, width = plane.shape
@@ -77,12 +87,7 @@ def _filter_rows(plane: Array, kernel: Array, reach: int, out: Array) -> None:
         total = out[y]
         total[:], lowest[:], highest[:] = 0, plane[y], plane[y]
         for k in range(len(kernel)):
-            samples, weight = line[k : k + width], kernel[k]
-            for x in range(width):
-                total[x] += weight * samples[x]
-            if abs(k - radius) <= reach:
-                for x in range(width):
-                    lowest[x], highest[x] = min(lowest[x], samples[x]), max(highest[x], samples[x])
+            _add(line[k : k + width], kernel[k], abs(k - radius) <= reach, total, lowest, highest)
         for x in range(width):
             total[x] = min(max(total[x], lowest[x]), highest[x])
 
@@ -96,12 +101,7 @@ def _filter_columns(plane: Array, kernel: Array, reach: int, out: Array) -> None
         total = out[y]
         total[:], lowest[:], highest[:] = 0, plane[y], plane[y]
         for k in range(len(kernel)):
-            samples, weight = plane[min(max(y + k - radius, 0), height - 1)], kernel[k]
-            for x in range(width):
-                total[x] += weight * samples[x]
-            if abs(k - radius) <= reach:
-                for x in range(width):
-                    lowest[x], highest[x] = min(lowest[x], samples[x]), max(highest[x], samples[x])
+            _add(plane[min(max(y + k - radius, 0), height - 1)], kernel[k], abs(k - radius) <= reach, total, lowest, highest)
         for x in range(width):
             total[x] = min(max(total[x], lowest[x]), highest[x])
 

@@ -23,7 +23,7 @@ from vsalign.projective import projective_part
 from vsalign.pyramid import CELL, from_cells, to_cells
 from vsalign.scene import is_blank, same_scene, scene_thumb
 from vsalign.settings import SpatialSettings
-from vsalign.warp import Warp, sample
+from vsalign.warp import Warp
 
 #: Confidence at which half of a displacement on top of a homography is believed.
 _DOUBTED = 0.3
@@ -126,7 +126,7 @@ def _up_to_cut(
 
 def _as_seen_from(own: Observation, other: Observation) -> Fields:
     """The other's fields as displacements from ``own``'s base."""
-    if own.base is other.base or own.base == other.base:
+    if own.base == other.base:
         return other.fields
     displacement = own.base.displacement_of(other.base, other.fields.displacement, other.cell)
     return Fields(displacement, other.fields.trust, other.fields.precision)
@@ -138,8 +138,7 @@ def _seen_densely(clip: Tensor, ref: Tensor, settings: SpatialSettings, distrust
     if base.is_scaling:
         moving = F.interpolate(clip, base.ref_size, mode="bicubic", antialias=True) if base.scales else clip
     else:
-        positions = base.positions(torch.zeros(1, 2, *base.ref_size, device=ref.device))
-        moving, clip_trust = sample(clip[0], positions[0])[None], base.inside(positions)
+        moving, clip_trust = base.laid(clip)
     ref_trust = None if distrust is None else (~distrust).float()
     found = register(
         Pictures(moving, ref, clip_trust, ref_trust), EFFORTS[settings.precision], settings.lq_input, settings.iterations
@@ -165,8 +164,7 @@ def _observe_by_network(clip: Tensor, ref: Tensor, settings: SpatialSettings, ma
         displacement = base.displacement(rife_positions(clip, ref, settings, mask))
     else:
         on_ref = BaseMap(base.ref_size, base.ref_size)
-        laid = base.positions(torch.zeros(1, 2, *base.ref_size, device=ref.device))
-        displacement = on_ref.displacement(rife_positions(sample(numbers(clip)[0], laid[0])[None], ref, settings, mask))
+        displacement = on_ref.displacement(rife_positions(base.laid(numbers(clip))[0], ref, settings, mask))
     # Neighbours share what is slow; the frame keeps its own detail.
     in_cells = to_cells(displacement)
     detail = displacement - from_cells(in_cells, base.ref_size)
@@ -189,32 +187,3 @@ def _distrust(mask: Tensor | None, ref: Tensor) -> Tensor | None:
         return None
     laid: Tensor = F.interpolate(mask.float(), ref.shape[-2:], mode="bilinear", antialias=True, align_corners=False) > 0.5
     return laid
-
-
-def check_pictures(clip: Tensor, ref: Tensor) -> None:
-    """Raises TypeError or ValueError unless both are batches of pictures that belong together."""
-    for name, value in (("clip", clip), ("ref", ref)):
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            seen = value.dtype if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(f"{name} is {seen}, expected a floating-point tensor with values in [0, 1]")
-        if value.dim() != 4 or value.shape[1] not in (1, 3) or 0 in value.shape:
-            raise ValueError(f"{name} has shape {tuple(value.shape)}, expected (B, C, height, width), C 1 or 3, none of them 0")
-    if clip.shape[:2] != ref.shape[:2]:
-        both = f"clip has {tuple(clip.shape[:2])}, ref has {tuple(ref.shape[:2])}"
-        raise ValueError(f"batch and channels must be equal: {both}")
-    if clip.device != ref.device:
-        raise ValueError(f"clip is on {clip.device}, ref on {ref.device}; they must be on the same device")
-
-
-def check_mask(mask: Tensor | None, ref: Tensor) -> None:
-    """Raises TypeError or ValueError unless ``mask`` is None or one gray picture for each ref, or one for all."""
-    if mask is None:
-        return
-    if not isinstance(mask, Tensor) or not (mask.is_floating_point() or mask.dtype == torch.bool):
-        seen = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
-        raise TypeError(f"mask is {seen}, expected a floating-point or bool tensor, above 0.5 = do not trust")
-    if mask.dim() != 4 or mask.shape[1] != 1 or mask.shape[0] not in (1, ref.shape[0]) or 0 in mask.shape:
-        accepted = f"(1 or {ref.shape[0]}, 1, height, width), none of them 0"
-        raise ValueError(f"mask has shape {tuple(mask.shape)}, expected {accepted}")
-    if mask.device != ref.device:
-        raise ValueError(f"mask is on {mask.device}, ref on {ref.device}; they must be on the same device")
