@@ -27,6 +27,7 @@ from vsalign.filterargs import (
 )
 from vsalign.settings import DEFAULT_SMOOTH_TIME, SpatialSettings
 from vsalign.vswarp import FrameWarper, Inputs, Plan, Wanted
+from vsalign.weights import forget_networks
 
 #: vapoursynth.VideoNode; the package carries no types that a checker may rely on.
 Node = Any
@@ -148,4 +149,4 @@ def _forget(warper: weakref.ref[FrameWarper]) -> None:
     alive = warper()
     if alive is not None:
         alive.forget()
-    torch.cuda.empty_cache()  # does nothing where CUDA was never used
+    forget_networks()  # another core's filter loads them again

@@ -1,5 +1,6 @@
 """What ``vsalign.spatial`` makes of a frame. Playing: test_filter_play.py; arguments: test_filterargs.py."""
 
+import weakref
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -24,7 +25,7 @@ from tests.vsalign.vsnodes import (
     planes_of,
     same_planes,
 )
-from vsalign import vswarp
+from vsalign import filters, vswarp, weights
 from vsalign.picture import CHROMA_TOPLEFT, ColourTags, Picture, SampleFormat
 from vsalign.planes import warp_picture
 from vsalign.warp import Warp, scale_positions
@@ -227,3 +228,10 @@ def test_rgb_against_yuv_is_weighed_as_the_yuv_was_and_linear_light_is_coded(see
     vsalign.spatial(rgb, gray.std.SetFrameProps(_Matrix=6, _Transfer=8)).get_frame(0)
     assert float(seen[1].clip.mean()) == pytest.approx(0.299 * 0.2 + 0.587 * 0.5 + 0.114 * 0.8, abs=1e-5)
     assert float(seen[1].ref.mean()) == pytest.approx(0.25 ** (1 / 2.2), abs=1e-5)
+
+
+def test_networks_go_with_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = {"some": "network"}
+    monkeypatch.setattr(weights, "_networks", loaded)
+    filters._forget(weakref.ref(lambda: None))
+    assert not loaded
