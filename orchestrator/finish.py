@@ -7,22 +7,17 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
-
-import numpy as np
 
 from orchestrator.config import JobConfig
 from orchestrator.errors import StageFailed
-from orchestrator.inputs import Inputs
 from orchestrator.jobdir import JobDir
 from orchestrator.jobrun import JobRun
 from orchestrator.report import StageReport
-from tasks.messages import Probe
+from orchestrator.soundtrack import SOUND_FOLDER, Soundtrack, audio_to_stitch
 from tasks.stitch import AudioCopy, SegmentPlan, stitch, verify
 from tasks.store import JobStore, file_sha256, open_store, publish_file
 from tasks.work import Record, RenderWork
-from vsalign.framemap import FrameMap
 
 #: Raised by hand when a change to stitching alters its bytes.
 STITCH_ABI = 1
@@ -52,12 +47,11 @@ class Finished:
     stages: tuple[StageReport, ...]
 
 
-def already_finished(run: JobRun, works: Sequence[RenderWork], frame_map: FrameMap) -> Finished | None:
+def already_finished(run: JobRun, works: Sequence[RenderWork], sound: Soundtrack | None) -> Finished | None:
     """OUT as this job published it, made of these very units; None when there is something left to do."""
     out = Path(run.config.out)
-    audio = audio_copy(run.config, run.inputs, frame_map)
     final = _final(run.config)
-    if final is None or (final.fingerprint, final.sha256) != (_fingerprint(run, audio, works), _sha_if_there(out)):
+    if final is None or (final.fingerprint, final.sha256) != (_fingerprint(run, sound, works), _sha_if_there(out)):
         return None
     run.ui.say(f"{out} is finished already")
     if run.config.output.clean:
@@ -65,21 +59,21 @@ def already_finished(run: JobRun, works: Sequence[RenderWork], frame_map: FrameM
     return Finished(())
 
 
-def finish(run: JobRun, works: Sequence[RenderWork], records: Mapping[str, Record], frame_map: FrameMap) -> Finished:
+def finish(run: JobRun, works: Sequence[RenderWork], records: Mapping[str, Record], sound: Soundtrack | None) -> Finished:
     """Join the segments of ``works`` with the audio to OUT. Raises StageFailed when the joined file is not as planned."""
     # Absolute, for FFmpeg takes "Alien: Covenant.mkv" for a protocol; resolved, so that a link is followed and not replaced.
     out = Path(run.config.out).resolve()
     part = out.with_name(f".{out.stem}.part{out.suffix}")
-    audio = audio_copy(run.config, run.inputs, frame_map)
     store, num_frames = run.job.store, len(run.inputs.ref.index)
     segments = [SegmentPlan(str(store.local_path(records[work.name].blob)), work.ref_frames) for work in works]
+    audio, stages = audio_to_stitch(run, sound)
     started = time.monotonic()
     try:
         _stitch(run, segments, part, audio)
         stitched = time.monotonic()
         _verify(run, part, audio is not None)
         # The record goes first: a kill between the two leaves an OUT that resume knows as its own.
-        final = Final(_fingerprint(run, audio, works), file_sha256(part), audio is not None)
+        final = Final(_fingerprint(run, sound, works), file_sha256(part), audio is not None)
         store.replace("final.json", (json.dumps(asdict(final), indent=1) + "\n").encode())
         publish_file(part, out)
     finally:
@@ -89,6 +83,7 @@ def finish(run: JobRun, works: Sequence[RenderWork], records: Mapping[str, Recor
     verified = time.monotonic()
     return Finished(
         (
+            *stages,
             StageReport("stitch", num_frames, round(stitched - started, 3)),
             StageReport("verify", num_frames, round(verified - stitched, 3)),
         )
@@ -108,28 +103,6 @@ def _verify(run: JobRun, part: Path, audio_expected: bool) -> None:
         raise StageFailed("verify", str(part), "; ".join(result.problems))
 
 
-def audio_copy(config: JobConfig, inputs: Inputs, frame_map: FrameMap) -> AudioCopy | None:
-    """Whose audio goes in, and how far it is moved: the clip's by the median distance in time of matched frames."""
-    if config.output.audio == "none":
-        return None
-    source = inputs.ref if config.output.audio == "ref" else inputs.clip
-    if not source.info.has_audio:
-        return None
-    shift = Fraction(0) if config.output.audio == "ref" else median_shift(inputs.clip, inputs.ref, frame_map)
-    return AudioCopy(source.info.source.path, shift)
-
-
-def median_shift(clip: Probe, ref: Probe, frame_map: FrameMap) -> Fraction:
-    """Seconds from a clip frame's time to its ref frame's time, median over all matches; 0 without any."""
-    matched = np.flatnonzero(frame_map.matched)
-    if not len(matched):
-        return Fraction(0)
-    shifts = ref.index.seconds()[matched] - clip.index.seconds()[frame_map.clip_frame[matched]]
-    middle = int(matched[np.argsort(shifts, kind="stable")[len(shifts) // 2]])
-    ref_time = int(ref.index.pts[middle]) * ref.index.time_base
-    return ref_time - int(clip.index.pts[frame_map.clip_frame[middle]]) * clip.index.time_base
-
-
 def out_is_ours(config: JobConfig) -> bool:
     """OUT is, byte for byte, what this job directory says it published."""
     final = _final(config)
@@ -144,9 +117,9 @@ def _sha_if_there(path: Path) -> str | None:
     return file_sha256(path) if path.is_file() else None
 
 
-def _fingerprint(run: JobRun, audio: AudioCopy | None, works: Sequence[RenderWork]) -> str:
+def _fingerprint(run: JobRun, soundtrack: Soundtrack | None, works: Sequence[RenderWork]) -> str:
     """Hash of all that the joined file depends on: its units, the audio, the container, the ref's times."""
-    sound = f"{run.config.output.audio} {audio.shift_seconds if audio else ''}"
+    sound = f"{run.config.output.audio} {soundtrack.fingerprint if soundtrack else ''}"
     times = run.inputs.ref.info.identity
     parts = [str(STITCH_ABI), sound, Path(run.config.out).suffix, times, run.inputs.clip.info.identity]
     digest = hashlib.sha256()
@@ -156,6 +129,7 @@ def _fingerprint(run: JobRun, audio: AudioCopy | None, works: Sequence[RenderWor
 
 
 def _clean(job: JobDir) -> None:
-    """Drop all segments, those of earlier settings too, with their records, so that nothing points at what is gone."""
+    """Drop all segments and sound, those of earlier settings too, with their records, so nothing points at what is gone."""
     job.store.remove([name for name in job.store.names("done") if name.startswith("done/render-")])
     job.store.remove(job.store.names("seg"))
+    job.store.remove(job.store.names(SOUND_FOLDER))

@@ -18,6 +18,7 @@ from tasks.formats import planar_format
 from tasks.joinplan import check_times
 from tasks.messages import MediaInfo, Probe, VideoFormat
 from tasks.probe import parse_source, probe
+from tasks.sound import check_sound
 from tasks.stitch import check_audio
 from tasks.store import file_sha256
 from vsalign.errors import InputError
@@ -26,6 +27,8 @@ from vsalign.picture import MATRIX_BT601, MATRIX_BT709, MATRIX_UNSPECIFIED
 
 #: From this many lines on players read untagged YUV as BT.709, below as BT.601.
 HD_LINES = 720
+#: Pictures that --plot draws.
+PLOT_SUFFIXES = (".png", ".svg")
 
 
 def look_at_inputs(config: JobConfig, out_may_exist: bool = False) -> Inputs:
@@ -48,7 +51,10 @@ def _check_audio(config: JobConfig, inputs: Inputs) -> None:
     info = (inputs.ref if config.output.audio == "ref" else inputs.clip).info
     if config.output.audio == "clip" and not info.has_audio:
         raise InputError(f"--audio clip: {config.clip} has no audio; accepted: ref or none")
-    check_audio(info, config.out)
+    if config.output.audio == "clip":
+        check_sound(info.source.path, config.out)
+    else:
+        check_audio(info, config.out)
 
 
 def look_at_sources(config: JobConfig) -> Inputs:
@@ -80,7 +86,22 @@ def video_format(clip: MediaInfo, ref: MediaInfo) -> VideoFormat:
 
 def check_out_path(config: JobConfig, out_may_exist: bool) -> None:
     """OUT lies in a folder we can write, is none of the inputs, and does not exist unless it may."""
-    out = Path(config.out)
+    _check_target(config, Path(config.out), out_may_exist, _existing(config.job_dir))
+
+
+def check_plot_path(config: JobConfig, plot: str) -> None:
+    """The same for a picture of the frame map, which may not be the map either."""
+    path = Path(plot)
+    if path.suffix.lower() not in PLOT_SUFFIXES:
+        raise InputError(f"--plot {plot}: accepted is a path that ends in {' or '.join(PLOT_SUFFIXES)}")
+    for name, given in (("OUT", config.out), ("the frame map", config.sync.frame_map)):
+        if given and _same_file(given, path):
+            raise InputError(f"--plot {plot} is {name} itself; accepted: another file")
+    _check_target(config, path, False)
+
+
+def _check_target(config: JobConfig, out: Path, out_may_exist: bool, *folders: Path) -> None:
+    """``out`` can be written and is no input; ``folders``: others that must be writable."""
     if not out.parent.is_dir():
         raise InputError(f"{out}: the folder {out.parent} does not exist; accepted: a path in an existing folder")
     if out.is_dir():
@@ -93,7 +114,7 @@ def check_out_path(config: JobConfig, out_may_exist: bool) -> None:
     ):
         if given and _same_file(parse_source(given).path, out):
             raise InputError(f"{out} is {name} itself; accepted: another file")
-    for folder in (out.parent, _existing(config.job_dir)):
+    for folder in (out.parent, *folders):
         if not os.access(folder, os.W_OK) or _read_only_mount(folder):
             raise InputError(f"{out}: the folder {folder} is read-only; accepted: a folder that can be written")
     if out.exists() and not (config.output.overwrite or out_may_exist):

@@ -5,25 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 from orchestrator.alignment import Alignment, summarise_alignment
 from orchestrator.config import JobConfig
 from orchestrator.estimate import estimate
-from orchestrator.finish import Finished, already_finished, audio_copy, finish, out_is_ours
+from orchestrator.finish import Finished, already_finished, finish, out_is_ours
 from orchestrator.inputs import Inputs
 from orchestrator.jobdir import bounds_for, check_job_dir, discard, open_job
 from orchestrator.jobrun import JobRun, UnitsDone, do_units
+from orchestrator.mapview import ONLY_WRITTEN, MapView, check_view, plot_map, write_map
 from orchestrator.plan import Plan
 from orchestrator.pools import Pools
 from orchestrator.preflight import check_disk, check_out_path, load_frame_map, look_at_inputs, look_at_sources
 from orchestrator.progress import Ui
 from orchestrator.report import Report, format_report, summarise_matches
 from orchestrator.resume import load_records, sort_units
+from orchestrator.soundtrack import Soundtrack, choose_soundtrack
 from orchestrator.stopping import StopRequest
 from orchestrator.syncing import Synced, sync_films
 from orchestrator.works import plan_job, render_works
-from tasks.store import publish_file
 from tasks.work import RenderWork
 from vsalign.framemap import FrameMap
 
@@ -39,27 +39,30 @@ def render(config: JobConfig, ui: Ui, stop: StopRequest, resuming: bool = False)
             ui.say(f"notice: {line}")
         synced = sync_films(run, given_map)
         works = render_works(run.plan, inputs, config, synced.frame_map, run.job_dir, synced.film_geometry)
-        finished = already_finished(run, works, synced.frame_map)
+        sound = choose_soundtrack(config, inputs, synced.frame_map)
+        finished = already_finished(run, works, sound)
         rendered = do_units(run, "render", "chunks", works if finished is None else [], kind="spatial")
         # The workers are done: on a cluster their machines may go while the film is joined here.
         run.pools.close()
         if finished is None and not rendered.outcome.parked:
-            finished = finish(run, works, rendered.records, synced.frame_map)
-        report = _report(run, synced, rendered, finished, _alignment(run, works, rendered))
+            finished = finish(run, works, rendered.records, sound)
+        report = _report(run, synced, rendered, finished, _alignment(run, works, rendered), sound)
         run.job.store.replace("report.json", (json.dumps(report.to_json(), indent=1) + "\n").encode())
         run.job.store.replace("report.txt", format_report(report.to_json()).encode())
         return report
 
 
-def sync(config: JobConfig, ui: Ui, stop: StopRequest) -> Synced:
-    """Only the frame map, written to OUT; a job directory that nobody asked for goes again. Raises as ``render`` does."""
+def sync(config: JobConfig, ui: Ui, stop: StopRequest, view: MapView = ONLY_WRITTEN) -> Synced:
+    """Only the frame map, written to OUT and drawn if ``view`` asks for it; a job directory that nobody asked for goes again.
+
+    Raises as ``render`` does.
+    """
     check_out_path(config, out_may_exist=False)
+    check_view(config, view)
     with _opened(config, look_at_sources(config), ui, stop) as (run, given_map):
         synced = sync_films(run, given_map)
-        out = Path(config.out).resolve()
-        part = out.with_name(f".{out.name}.part")
-        part.write_text(synced.frame_map.to_csv(), encoding="utf-8")
-        publish_file(part, out)
+        write_map(config, synced.frame_map)
+        plot_map(config, run.inputs, synced.frame_map, synced.edits, view)
         if not config.run.job:
             discard(run.job)
         return synced
@@ -82,7 +85,14 @@ def _opened(config: JobConfig, inputs: Inputs, ui: Ui, stop: StopRequest) -> Ite
             yield JobRun(config, inputs, job, plan, pools, ui, stop), given_map
 
 
-def _report(run: JobRun, synced: Synced, rendered: UnitsDone, finished: Finished | None, alignment: Alignment | None) -> Report:
+def _report(
+    run: JobRun,
+    synced: Synced,
+    rendered: UnitsDone,
+    finished: Finished | None,
+    alignment: Alignment | None,
+    sound: Soundtrack | None,
+) -> Report:
     parked = {_chunk_text(run.plan, name): failure.message for name, failure in rendered.outcome.parked.items()}
     return Report(
         out=run.config.out,
@@ -96,9 +106,11 @@ def _report(run: JobRun, synced: Synced, rendered: UnitsDone, finished: Finished
         sync=dict(synced.facts),
         parked=parked,
         unmatched_show=run.config.align.unmatched,
-        audio=run.config.output.audio if audio_copy(run.config, run.inputs, synced.frame_map) else "none",
+        audio=run.config.output.audio if sound else "none",
+        sound=sound.describe() if sound else "",
         notices=run.inputs.notices,
         alignment=alignment,
+        edits=synced.edits,
     )
 
 

@@ -144,8 +144,7 @@ def _write(film: Film, delay: int, out_path: str, audio: AudioCopy | None, on_pr
         audio_outs = _add_audio(out, sound) if sound else {}
         out.start_encoding()
         video = _video_packets(film, delay, video_out, on_progress)
-        shift = audio.shift_seconds + film.moved * film.time_base if audio else Fraction(0)
-        heard = _audio_packets(sound, audio_outs, shift) if sound else iter(())
+        heard = _audio_packets(sound, audio_outs, audio.moved(film.moved * film.time_base)) if audio and sound else iter(())
         num_audio = 0
         for _, packet in heapq.merge(video, heard, key=itemgetter(0)):
             out.mux_one(packet)
@@ -241,7 +240,7 @@ def _ranked(container: InputContainer, stream: VideoStream, segment: SegmentPlan
         yield rank, packet
 
 
-def _audio_packets(sound: InputContainer, outs: dict[int, AudioStream], shift_seconds: Fraction) -> Iterator[_Timed]:
+def _audio_packets(sound: InputContainer, outs: dict[int, AudioStream], audio: AudioCopy) -> Iterator[_Timed]:
     """Audio packets with all their bytes, moved by the shift; decode times made to rise where the source's do not.
 
     What would sound before the film begins is left out, up to the priming that a decoder needs.
@@ -251,8 +250,10 @@ def _audio_packets(sound: InputContainer, outs: dict[int, AudioStream], shift_se
         if not packet.size:
             continue
         index, time_base = packet.stream_index, packet.time_base
-        shift = round(shift_seconds / time_base)
+        shift = round(audio.shift_seconds / time_base)
         given = packet.dts if packet.dts is not None else packet.pts
+        if given is not None and audio.is_over(given * time_base):
+            continue
         dts = given + shift if given is not None else last.get(index, shift - 1) + 1
         if dts * time_base < -_PRIMING_SECONDS:
             continue
