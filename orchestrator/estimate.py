@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from orchestrator.config import JobConfig
 from orchestrator.inputs import Inputs
-from vsalign.thumb import THUMB_HEIGHT, THUMB_WIDTH
+from vsalign.thumb import SIGNATURE_BYTES
 
 #: Bits per pixel of ordinary film at the codec's default quality; grain may need twice as much.
 BITS_PER_PIXEL = {"libx264": 0.25, "libx265": 0.15, "libsvtav1": 0.12, "ffv1": 6.0, "prores_ks": 4.5}
@@ -51,7 +51,7 @@ def estimate(inputs: Inputs, config: JobConfig, num_workers: int, num_chunks: in
     workers = max(num_workers * config.run.cores_per_worker, 1)
     return Estimate(
         segment_bytes=segment_bytes,
-        scan_bytes=scan_frames * THUMB_WIDTH * THUMB_HEIGHT,
+        scan_bytes=scan_frames * SIGNATURE_BYTES,
         output_bytes=segment_bytes + (inputs.ref.info.size_bytes // 20 if config.output.audio != "none" else 0),
         scan_seconds=scan_mpix / SCAN_MPIX_PER_CORE_SECOND / workers,
         render_seconds=render_seconds / workers,

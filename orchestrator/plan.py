@@ -43,7 +43,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Frames of one source that are turned into thumbs as one."""
+    """Frames of one source that are scanned as one."""
 
     role: Literal["clip", "ref"]
     index: int

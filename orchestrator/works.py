@@ -18,7 +18,7 @@ from tasks.work import RENDER_ABI, SAME_PICTURE, SCAN_ABI, SOLVE_ABI, Record, Re
 from tasks.work import Inputs as WorkInputs
 from vsalign.framemap import FrameMap
 from vsalign.frames import FrameRange
-from vsalign.thumb import THUMB_HEIGHT, THUMB_WIDTH
+from vsalign.thumb import SIGNATURE_BYTES, THUMB_HEIGHT, THUMB_WIDTH
 
 
 def plan_job(config: JobConfig, inputs: Inputs, bounds: Bounds) -> tuple[Plan, npt.NDArray[np.int64]]:
@@ -42,7 +42,7 @@ def solve_work(plan: Plan, inputs: Inputs, config: JobConfig, scans: Mapping[str
         job_dir=job_dir,
         inputs={
             "abi": str(SOLVE_ABI),
-            "thumb": f"{THUMB_WIDTH}x{THUMB_HEIGHT}",
+            "signature": f"{THUMB_WIDTH}x{THUMB_HEIGHT} {SIGNATURE_BYTES}",
             "clip": _identity(inputs.clip.info),
             "ref": _identity(inputs.ref.info),
             "sync.tr": str(settings.temporal_radius),
@@ -115,7 +115,7 @@ def _scan_work(scan: Scan, info: MediaInfo, job_dir: str) -> ScanWork:
             "abi": str(SCAN_ABI),
             "source": _identity(info),
             "frames": str(scan.frames),
-            "thumb": f"{THUMB_WIDTH}x{THUMB_HEIGHT}",
+            "signature": f"{THUMB_WIDTH}x{THUMB_HEIGHT} {SIGNATURE_BYTES}",
             **_versions("av"),
         },
         num_frames=len(scan.frames),

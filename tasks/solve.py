@@ -1,25 +1,22 @@
-"""Solve: all thumbs of both films -> the frame map of the whole film, on a worker so that the driver stays small."""
+"""Solve: all signatures of both films -> the frame map of the whole film, on a worker so that the driver stays small."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
+from tasks.rows import StoredRows
 from tasks.sources import read_probe
 from tasks.store import JobStore
 from tasks.work import SolveWork
 from vsalign.sync import MIN_SCORE, SyncResult, solve
-from vsalign.thumb import THUMB_HEIGHT, THUMB_WIDTH
 
 
 def solve_film(work: SolveWork, store: JobStore, folder: Path) -> tuple[Path, dict[str, float | int | str]]:
     """The frame map as CSV in ``folder``, and what was found: score, offset in seconds, rate ratio, film geometry."""
     clip, ref = read_probe(store, "clip"), read_probe(store, "ref")
     result = solve(
-        load_thumbs(store, work.clip_blobs, len(clip.index)),
-        load_thumbs(store, work.ref_blobs, len(ref.index)),
+        _signatures(store, work.clip_blobs, len(clip.index)),
+        _signatures(store, work.ref_blobs, len(ref.index)),
         clip.index.seconds(),
         ref.index.seconds(),
         work.settings.temporal_radius,
@@ -29,17 +26,9 @@ def solve_film(work: SolveWork, store: JobStore, folder: Path) -> tuple[Path, di
     return path, _facts(result)
 
 
-def load_thumbs(store: JobStore, blobs: tuple[str, ...], num_frames: int) -> npt.NDArray[np.uint8]:
-    """The thumbs of a whole source (num_frames, h, w) from its scan blobs in order."""
-    thumbs = np.empty((num_frames, THUMB_HEIGHT, THUMB_WIDTH), np.uint8)
-    done = 0
-    for blob in blobs:
-        part = np.load(store.local_path(blob), mmap_mode="r")
-        thumbs[done : done + len(part)] = part
-        done += len(part)
-    if done != num_frames:
-        raise ValueError(f"scan blobs hold {done} frames, the source has {num_frames}")
-    return thumbs
+def _signatures(store: JobStore, blobs: tuple[str, ...], num_frames: int) -> StoredRows:
+    """The signatures of a whole source from its scan blobs in order."""
+    return StoredRows([store.local_path(blob) for blob in blobs], num_frames)
 
 
 def _facts(result: SyncResult) -> dict[str, float | int | str]:

@@ -61,7 +61,7 @@ class ScanWork(Work):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SolveWork(Work):
-    """The frame map of the whole film from all thumbs; blobs in order of their frames."""
+    """The frame map of the whole film from all signatures; blobs in order of their frames."""
 
     clip_blobs: tuple[str, ...]
     ref_blobs: tuple[str, ...]

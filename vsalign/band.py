@@ -10,15 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vsalign.geometry import Sampler
-from vsalign.register import FINE_SIGMA
-from vsalign.signature import Floats, describe
+from vsalign.compare import View, unlike
+from vsalign.contrast import Floats
+from vsalign.signature import Rows
 
-Thumbs = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
 #: Ref frames per block, and how many clip frames a block may span before it is split.
-BLOCK, MOST_SPAN = 384, 2000
+BLOCK, MOST_SPAN = 384, 1500
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,17 +33,26 @@ class Band:
     texture: Floats
 
 
-def cost_band(ref: Thumbs, clip: Thumbs, lay: Sampler, weight: Floats, first: Ints, width: int) -> Band:
-    """Compare ref (N,h,w) with clip (M,h,w) laid out by ``lay`` within the band; weight (h,w) per pixel."""
+def cost_band(ref: Rows, clip: Rows, view: View, first: Ints, width: int) -> Band:
+    """Compare each ref frame with ``width`` clip frames from ``first`` (N,) on, seen through ``view``."""
     band = Band(first, np.ones((len(ref), width), np.float32), np.zeros(len(ref), np.float32))
 
     def fill(block: tuple[int, int]) -> None:
-        _fill(band, block, ref, clip, lay, weight)
+        _fill(band, block, ref, clip, view)
 
-    # What a row holds does not depend on its block, so neither does the result on the number of threads.
     with ThreadPoolExecutor(threads()) as pool:
         list(pool.map(fill, _blocks(first, width)))
     return band
+
+
+def moved_band(band: Band, ref: Rows, clip: Rows, view: View, first: Ints) -> Band:
+    """``band`` with the rows compared anew whose ``first`` is another one."""
+    rows = np.flatnonzero(first != band.first)
+    unlike, width = band.unlike.copy(), band.unlike.shape[1]
+    for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else ():
+        span = slice(int(run[0]), int(run[-1]) + 1)
+        unlike[span] = cost_band(ref[span], clip, view, first[span], width).unlike
+    return Band(first, unlike, band.texture)
 
 
 def threads() -> int:
@@ -66,15 +74,11 @@ def _blocks(first: Ints, width: int) -> Iterator[tuple[int, int]]:
         yield start, len(first)
 
 
-def _fill(band: Band, block: tuple[int, int], ref: Thumbs, clip: Thumbs, lay: Sampler, weight: Floats) -> None:
+def _fill(band: Band, block: tuple[int, int], ref: Rows, clip: Rows, view: View) -> None:
     start, stop = block
-    described, band.texture[start:stop] = describe(np.asarray(ref[start:stop]), FINE_SIGMA, weight)
-    frames = band.first[start:stop, None] + np.arange(band.unlike.shape[1])
-    lo, hi = max(0, int(frames.min())), min(len(clip), int(frames.max()) + 1)
-    if hi <= lo:
-        return
-    candidates, _ = describe(lay(np.asarray(clip[lo:hi])), FINE_SIGMA, weight)
-    unlike = np.clip(1.0 - described @ candidates.T, 0.0, 2.0)
-    inside = (frames >= 0) & (frames < len(clip))
-    at = np.clip(frames - lo, 0, hi - lo - 1)
-    band.unlike[start:stop] = np.where(inside, np.take_along_axis(unlike, at, 1), 1.0)
+    wanted = view.of_ref(np.asarray(ref[start:stop]))
+    band.texture[start:stop] = wanted.texture
+    first = band.first[start:stop]
+    lo, hi = max(0, int(first.min())), min(len(clip), int(first.max()) + band.unlike.shape[1])
+    if hi > lo:
+        unlike(wanted, view.of_clip(np.asarray(clip[lo:hi])), first - lo, band.unlike[start:stop])

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from vsalign.signature import Floats
+from vsalign.contrast import Floats
 
 Doubles = npt.NDArray[np.float64]
 

@@ -13,12 +13,12 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from vsalign.signature import Floats, normalise
+from vsalign.contrast import Floats
 
 Doubles = npt.NDArray[np.float64]
 
-#: Thumb pixels along each edge that carry no weight: there the neighbourhood of the normalisation is cut off.
-EDGE = 2
+#: The outermost part of the width that carries no weight: there the neighbourhood of the normalisation is cut off.
+EDGE = 1 / 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +46,11 @@ class Geometry:
     def positions(self, x: Doubles, y: Doubles) -> Doubles:
         """Clip positions (2, P) of ref points x, y (P,)."""
         return np.asarray(self.coefficients @ polynomials(x, y, self.order), np.float64)
+
+    def after(self, first: Geometry) -> Geometry:
+        """This affine map of where ``first``, an affine map too, puts a point."""
+        outer, inner = (np.vstack([of.affine(), [0.0, 0.0, 1.0]]) for of in (self, first))
+        return Geometry.of_affine((outer @ inner)[:2])
 
     def widened(self, order: int) -> Geometry:
         """The same map with room for polynomials up to ``order``."""
@@ -105,7 +110,7 @@ def sampler(geometry: Geometry, height: int, width: int) -> Sampler:
 def edge_weight(height: int, width: int) -> Floats:
     """(h, w) float32, 0 along the edges and 1 within."""
     weight = np.zeros((height, width), np.float32)
-    edge = min(EDGE, (height - 1) // 2, (width - 1) // 2)
+    edge = min(round(EDGE * width), (height - 1) // 2, (width - 1) // 2)
     weight[edge : height - edge, edge : width - edge] = 1.0
     return weight
 
@@ -122,23 +127,15 @@ def _sample(thumbs, index, share, out):  # type: ignore[no-untyped-def]
             )
 
 
-def refine(
-    geometry: Geometry,
-    ref: npt.NDArray[np.uint8],
-    clip: npt.NDArray[np.uint8],
-    weight: Floats,
-    trust: Doubles,
-    sigma: float,
-    rounds: int,
-) -> Geometry:
+def refine(geometry: Geometry, ref: Floats, clip: Floats, weight: Floats, trust: Doubles, rounds: int) -> Geometry:
     """Gauss-Newton on all frame pairs together.
 
-    ref (K,h,w); clip (K,3,h,w), the matching frame between the one before and the one after it; weight (h,w) per pixel; trust
-    (K,) per pair. Each pair also has an unknown error in time, along the difference of the clip's neighbours, which is
-    eliminated (Schur complement): a pan can't be told from a shift, so it has no say in it, and the other shots decide.
+    ref (K,h,w) and clip (K,3,h,w) are locally normalised, the clip's matching frame between an earlier and a later one; weight
+    (h,w) per pixel; trust (K,) per pair. Each pair also has an unknown error in time, along the difference of the clip's
+    neighbours, which is eliminated (Schur complement): a pan can't be told from a shift, so it has no say in it, and the other
+    shots decide.
     """
     height, width = ref.shape[1:]
-    target = normalise(ref, sigma)
     basis = polynomials(*pixel_grid(height, width), geometry.order)
     size = len(basis)
     # Bending needs evidence: a prior of so many pixels' worth that grows with the polynomial's degree.
@@ -146,8 +143,8 @@ def refine(
     prior = np.diag(np.tile(np.where(degree > 1, 100.0 * degree**2, 1e-3), 2))
     for _ in range(rounds):
         lay = sampler(geometry, height, width)
-        moved = np.stack([normalise(lay(np.ascontiguousarray(clip[:, k])), sigma) for k in range(3)], 1)
-        normal, right = _equations(target, moved, basis, weight * lay.inside, trust)
+        moved = np.stack([lay(np.ascontiguousarray(clip[:, k])) for k in range(3)], 1)
+        normal, right = _equations(ref, moved, basis, weight * lay.inside, trust)
         bent = np.diag(prior) * np.tile(degree > 1, 2)
         right -= bent * geometry.coefficients.ravel() * len(ref)
         step = np.linalg.solve(normal + prior * len(ref), right).reshape(2, size)

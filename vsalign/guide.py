@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vsalign.coarse import CoarsePath, frame_seconds
-from vsalign.signature import Floats
+from vsalign.contrast import Floats
 
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

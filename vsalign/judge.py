@@ -6,12 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vsalign.band import Band
+from vsalign.contrast import Floats
 from vsalign.framemap import UNMATCHED, FrameMap, Source
-from vsalign.path import ExactPath, running_median
-from vsalign.signature import Floats
+from vsalign.path import ExactPath
+from vsalign.rowcost import CLEAR_TEXTURE, running_median
 
-Doubles = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 #: Difference in correlation above which two clip frames count as visibly different.
@@ -22,27 +21,29 @@ SURE_MARGIN = 8.0
 STILL_MARGIN = 4.0
 #: 1 - correlation above which frames have nothing in common, whatever is usual in the film.
 NOTHING_IN_COMMON = 0.7
+#: By how much more than usual the pairs of a stretch cost that may be none; how many frames away in time others are looked at,
+#: and by how much worse those are at least where the pairs are right.
+MISSED_BY, NEIGHBOURS, SUPPORT = 0.3, 3, 0.03
+#: By how much more each single one of them costs.
+CLEARLY_WORSE = 0.25
+#: Runs of rows without a counterpart that are too short to be believed by their looks alone.
+LONE = 2
 #: Correlation that the best of a band of unrelated frames reaches.
 CHANCE = 0.25
-#: A held frame lacks a counterpart when its cost exceeds the usual one by this much and by this many usual deviations.
-HELD_EXCESS, HELD_DEVIATIONS = 0.05, 5.0
 #: Texture (share of local contrast above the noise) at which a frame counts in full; a black frame has none.
 FULL_TEXTURE = 0.02
-#: Below this texture (fades from black, mostly codec noise) nothing is declared missing for being unlike.
-CLEAR_TEXTURE = 0.1
 
 
-def judge(path: ExactPath, band: Band, step: Doubles, num_clip: int) -> tuple[FrameMap, float]:
-    """The frame map of ``path`` and the film's score in [0, 1]; step (N,) expected clip frames since the row before.
+def judge(path: ExactPath, band: Band, num_clip: int) -> tuple[FrameMap, float]:
+    """The frame map of ``path`` and the film's score in [0, 1]; num_clip, clip frames.
 
     Confidence is quality (correlation, texture) times 1 - exp(-margin / SURE_MARGIN), where margin is how much worse the whole
     path gets when it must pass through the best visibly different frame (max-marginals of the Viterbi path).
     """
-    rows = np.arange(len(band.unlike))
+    cost = cost_along(path, band, num_clip)
     inside = (path.clip_frame >= 0) & (path.clip_frame < num_clip)
-    cost = np.where(inside, band.unlike[rows, path.clip_frame - band.first], 1.0).astype(np.float32)
     seen = np.minimum(band.texture / FULL_TEXTURE, 1.0)
-    matched = inside & ~_missing(path.clip_frame, cost, inside, band.texture, step)
+    matched = inside & ~path.missing & ~_elsewhere(path, cost, band)
     rival = band.unlike - cost[:, None] > VISIBLE
     margin = np.where(rival, path.margin, np.inf).min(1)
     margin = np.where(np.isfinite(margin), margin, STILL_MARGIN)
@@ -64,23 +65,37 @@ def _score(cost: Floats, matched: Flags, seen: Floats, num_clip: int) -> float:
     return min(1.0, total / possible) if possible > 1e-3 else 0.0
 
 
-def _missing(clip_frame: Ints, cost: Floats, inside: Flags, texture: Floats, step: Doubles) -> Flags:
-    """Rows whose moment the clip does not have, where that can be seen."""
-    seen = inside & (texture > FULL_TEXTURE)
-    usual = running_median(cost)
-    deviation = 1.48 * running_median(np.abs(cost - usual))
-    film = float(np.median(cost[seen])) if seen.any() else 1.0
-    nothing = (texture > CLEAR_TEXTURE) & (cost > max(NOTHING_IN_COMMON, min(film + 0.25, 0.9)))
-    # A short cut makes the path wait on one clip frame: of the rows that share it, all but the best lack their own.
-    held = _shares_frame(clip_frame, cost) & (step > 0.9)
-    held &= cost > usual + np.maximum(HELD_EXCESS, HELD_DEVIATIONS * deviation)
-    missing: Flags = seen & (nothing | held)
-    return missing
+def cost_along(path: ExactPath, band: Band, num_clip: int) -> Floats:
+    """1 - correlation (N,) of the pairs that the path goes through; 1 beyond the clip."""
+    inside = (path.clip_frame >= 0) & (path.clip_frame < num_clip)
+    column = np.clip(path.clip_frame - band.first, 0, band.unlike.shape[1] - 1)
+    return np.where(inside, band.unlike[np.arange(len(column)), column], 1.0).astype(np.float32)
 
 
-def _shares_frame(clip_frame: Ints, cost: Floats) -> Flags:
-    """True where a neighbouring row shows the same clip frame at less cost."""
-    begins = np.flatnonzero(np.concatenate([[True], np.diff(clip_frame) != 0]))
-    run = np.cumsum(np.concatenate([[False], np.diff(clip_frame) != 0]))
-    least = np.minimum.reduceat(cost, begins)
-    return np.asarray(np.greater(cost, least[run]), dtype=np.bool_)
+def usual_cost(cost: Floats, band: Band) -> float:
+    """What a pair of this film usually costs; 1 when no frame shows anything."""
+    telling = (cost < 1.0) & (band.texture > FULL_TEXTURE)
+    return float(np.median(cost[telling])) if telling.any() else 1.0
+
+
+def _elsewhere(path: ExactPath, cost: Floats, band: Band) -> Flags:
+    """Rows whose moment the clip shows nowhere near: frames that have nothing in common, or far less than is usual in the film
+    while others some frames away are just as good, which is not so where something moves and is only hard to see."""
+    usual = usual_cost(cost, band)
+    seen = band.texture > CLEAR_TEXTURE
+    nothing = cost > max(NOTHING_IN_COMMON, min(usual + 0.25, 0.9))
+    column = (path.clip_frame - band.first)[:, None]
+    far = np.where(np.abs(np.arange(band.unlike.shape[1]) - column) > NEIGHBOURS, band.unlike, np.inf).min(1)
+    support = running_median(np.where(np.isfinite(far), far, 1.0).astype(np.float32) - cost)
+    vague = (running_median(cost) > usual + MISSED_BY) & (cost > usual + CLEARLY_WORSE) & (support < SUPPORT)
+    return _without_lone(seen & (nothing | (vague & (band.texture > 1.5 * CLEAR_TEXTURE))))
+
+
+def _without_lone(rows: Flags) -> Flags:
+    """A frame or two amid good ones are only spoilt: a clip that lacks them holds or skips there, which the path has seen."""
+    begins = np.flatnonzero(np.diff(rows, prepend=False, append=False))
+    out = rows.copy()
+    for start, stop in begins.reshape(-1, 2):
+        if stop - start <= LONE:
+            out[start:stop] = False
+    return out

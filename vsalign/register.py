@@ -8,22 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from vsalign.contrast import Floats, normalise
 from vsalign.geometry import Doubles, Geometry, edge_weight, refine, sampler
-from vsalign.signature import Floats, describe, normalise
+from vsalign.signature import STEP, Rows, Signatures, detail, luma
 
-Thumbs = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
-FINE_SIGMA = 1.8
-#: Neighbourhood and pooling of the descriptors that forgive misalignment.
-ROUGH_SIGMA, ROUGH_POOL = 6.0, 4
 #: Polynomials of the geometry used for matching; the reported affine is the plane within it.
-ORDER = 6
-#: Neighbourhood of the first guess, in pixels of half-size thumbs.
-GUESS_SIGMA = 1.8
+ORDER = 10
+#: Neighbourhood of the first guess, in pixels of luma.
+GUESS_SIGMA = 1.6
 MOST_PAIRS = 64
 #: Frames from a matched frame to the clip frames that tell how it moves.
 TIME_STEP = 2
+#: (polynomials, how many detail pixels are taken as one, rounds), from far to near.
+_STAGES = ((1, 2, 3), (1, 2, 3), (1, 2, 3), (6, 2, 3), (ORDER, 1, 3), (ORDER, 1, 3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,71 +41,80 @@ def choose_telling(ref_frame: Ints, clip_frame: Ints, value: Floats, count: int 
     return Telling(ref_frame[best], clip_frame[best])
 
 
-def estimate_geometry(ref: Thumbs, clip: Thumbs, telling: Telling, radius: int, first: Geometry | None = None) -> Geometry:
-    """The geometry under which the telling frames match best within ``radius`` clip frames; ``first`` skips the guess."""
+def estimate_geometry(
+    ref: Rows, clip: Rows, telling: Telling, radius: int, framing: Geometry, first: Geometry | None = None
+) -> Geometry:
+    """The geometry under which the telling frames match best within ``radius`` clip frames, looked for around ``framing``, an
+    affine one; ``first`` skips the guess."""
     if len(telling.ref_frame) == 0:
-        return Geometry.identity()
-    height, width = ref.shape[1:]
+        return framing
     offsets = np.arange(-radius - TIME_STEP, radius + TIME_STEP + 1)
     frames = np.clip(telling.clip_frame[:, None] + offsets, 0, len(clip) - 1)
     wanted = np.asarray(ref[telling.ref_frame])
     candidates = np.stack([np.asarray(clip[row[0] : row[-1] + 1])[row - row[0]] for row in frames])
-    geometry = first if first is not None else guess(wanted, candidates)
-    weight = edge_weight(height, width)
-    for order, rounds in ((1, 3), (1, 3), (1, 3), (ORDER, 3), (ORDER, 4)):
+    geometry = first if first is not None else guess(wanted, candidates, framing)
+    for order, pool, rounds in _STAGES:
         geometry = geometry.widened(order) if order > geometry.order else geometry
-        best, alike = match_telling(wanted, candidates, geometry, weight)
+        target = _local(wanted, pool)
+        weight = edge_weight(*target.shape[1:])
+        triples, alike = match_telling(target, candidates, pool, geometry, weight)
         trust = np.clip(alike - 0.3, 0.0, None) * (alike > np.median(alike) - 0.2)
         if trust.sum() <= 0:
             return geometry
-        k = np.arange(len(best))
-        triples = np.stack([candidates[k, best + d] for d in (-TIME_STEP, 0, TIME_STEP)], 1)
-        geometry = refine(geometry, wanted, triples, weight, trust / trust.mean(), FINE_SIGMA, rounds)
+        geometry = refine(geometry, target, triples, weight, trust / trust.mean(), rounds)
     return geometry
 
 
-def match_telling(wanted: Thumbs, candidates: Thumbs, geometry: Geometry, weight: Floats) -> tuple[Ints, Floats]:
-    """For each of K ref thumbs (K,h,w) the best of its candidates (K,J,h,w) and their correlation (K,)."""
-    lay = sampler(geometry, *wanted.shape[1:])
+def match_telling(
+    target: Floats, candidates: Signatures, pool: int, geometry: Geometry, weight: Floats
+) -> tuple[Floats, Floats]:
+    """For each of K ref pictures (K,h,w) the best of its candidates (K,J,...) between two neighbours (K,3,h,w), and their
+    correlation (K,)."""
+    lay = sampler(geometry, *target.shape[1:])
     weight = weight * lay.inside
-    target, _ = describe(wanted, FINE_SIGMA, weight)
-    best, alike = np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.float32)
+    triples = np.empty((len(target), 3, *target.shape[1:]), np.float32)
+    alike = np.zeros(len(target), np.float32)
     for k, frames in enumerate(candidates):
-        described, _ = describe(lay(frames[TIME_STEP:-TIME_STEP]), FINE_SIGMA, weight)
-        scores = described @ target[k]
-        best[k] = TIME_STEP + int(np.argmax(scores))
+        local = _local(frames, pool)
+        scores = _unit(lay(local[TIME_STEP:-TIME_STEP]) * weight) @ _unit(target[k : k + 1] * weight)[0]
+        best = TIME_STEP + int(np.argmax(scores))
+        triples[k] = local[[best - TIME_STEP, best, best + TIME_STEP]]
         alike[k] = scores.max()
-    return best, alike
+    return triples, alike
 
 
-def guess(wanted: Thumbs, candidates: Thumbs) -> Geometry:
-    """The best shift and scale by trying, on thumbs of half the size: up to 14 % of the width and 9 % of the scale."""
+def _local(signatures: Signatures, pool: int) -> Floats:
+    """The signatures' normalised pictures (B,h,w), means of pool x pool pixels."""
+    steps = detail(signatures).astype(np.float32) * np.float32(STEP)
+    count, height, width = steps.shape
+    return steps if pool == 1 else steps.reshape(count, height // pool, pool, width // pool, pool).mean((2, 4))
+
+
+def _unit(pictures: Floats) -> Floats:
+    rows = pictures.reshape(len(pictures), -1)
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-3), np.float32)
+
+
+def guess(wanted: Signatures, candidates: Signatures, framing: Geometry) -> Geometry:
+    """The best shift and scale around ``framing`` by trying, on plain luma: up to 14 % of the width and 9 % of the scale."""
     k = np.linspace(0, len(wanted) - 1, min(len(wanted), 24)).astype(int)
-    small = _halved(wanted[k])
-    there = _halved(candidates[k][:, TIME_STEP:-TIME_STEP:2].reshape(-1, *wanted.shape[1:]))
+    small = normalise(luma(wanted[k]), GUESS_SIGMA)
     height, width = small.shape[1:]
+    there = luma(candidates[k][:, TIME_STEP:-TIME_STEP:2].reshape(-1, candidates.shape[-1]))
     # The outermost tenth is left out: every trial looks at the same clip pixels, whatever lies outside of the ref.
+    framed = sampler(framing, height, width)
     inner = np.zeros((height, width), np.float32)
     inner[height // 10 : height - height // 10, width // 10 : width - width // 10] = 1.0
-    described = (normalise(there, GUESS_SIGMA) * inner).reshape(len(k), -1, height * width)
-    described /= np.maximum(np.linalg.norm(described, axis=2, keepdims=True), 1e-3)
-    small = normalise(small, GUESS_SIGMA)
-    best_score, best = -np.inf, Geometry.identity()
+    inner *= framed.inside
+    described = _unit(normalise(framed(there), GUESS_SIGMA) * inner).reshape(len(k), -1, height * width)
+    best_score, best = -np.inf, framing
     for trial in _trials():
         # Looking for ref in the clip with the trial's map is looking for the clip in a ref moved by its inverse.
-        moved = (sampler(_inverse(trial), height, width)(small) * inner).reshape(len(k), -1, 1)
-        alike = (described @ moved)[..., 0] / np.maximum(np.linalg.norm(moved, axis=1), 1e-3)
-        score = float(alike.max(1).mean())
+        moved = _unit(sampler(_inverse(trial), height, width)(small) * inner)[..., None]
+        score = float((described @ moved)[..., 0].max(1).mean())
         if score > best_score + 1e-4:
-            best_score, best = score, trial
+            best_score, best = score, framing.after(trial)
     return best
-
-
-def _halved(thumbs: Thumbs) -> Floats:
-    """Means of 2 x 2 pixels, an odd last row or column left out."""
-    height, width = thumbs.shape[1] // 2 * 2, thumbs.shape[2] // 2 * 2
-    even = thumbs[:, :height, :width].astype(np.float32)
-    return np.ascontiguousarray(even.reshape(len(even), height // 2, 2, width // 2, 2).mean((2, 4)))
 
 
 def _trials() -> Sequence[Geometry]:

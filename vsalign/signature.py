@@ -1,148 +1,107 @@
-"""Per-frame signatures: a small gray thumb of every frame, and what makes two thumbs comparable.
+"""Signatures: what sync keeps of a frame, 5,184 bytes that its colour grading hardly changes.
 
-The thumb is all that sync keeps of a frame. It is a pure function of that one frame, and so is the descriptor made from it:
-a scan in chunks equals a scan in one.
+A signature holds the frame's detail, 128x72 pixels of locally normalised luma in 15 steps of 4 bits, which decides between
+neighbouring frames, and 32x18 pixels of plain luma, which finds the place in the film whatever the misalignment. It is a pure
+function of that one frame: a scan in chunks equals a scan in one. Moving the normalised picture is as good as normalising the
+moved one, so that the geometry of the films may be found later.
 """
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
-#: Grey levels; the local contrast below which a neighbourhood counts as flat, just above the noise of a thumb's pixel.
-FLAT_CONTRAST = 2.0
+from vsalign.contrast import normalise
+from vsalign.thumb import SIGNATURE_BYTES, THUMB_HEIGHT, THUMB_WIDTH
 
-Floats = npt.NDArray[np.float32]
+Signatures = npt.NDArray[np.uint8]
 
 
-def describe(
-    thumbs: npt.NDArray[np.uint8] | Floats, sigma: float, weight: Floats | None = None, pool: int = 1
-) -> tuple[Floats, Floats]:
-    """Locally normalised descriptors of thumbs, so that colour grading, brightness and contrast drop out.
+class Rows(Protocol):
+    """The signatures of a film, (N, SIGNATURE_BYTES), perhaps not in memory: an array, or what is indexed as one."""
 
-    thumbs (B,h,w) in [0, 255]; sigma, the neighbourhood's Gaussian in pixels; weight (h,w) >= 0, what each pixel counts
-    (default 1); pool, descriptor pixels are means of pool x pool thumb pixels (must divide h and w). Returns unit descriptors
-    (B,P) with P = h * w / pool**2, whose dot product is the correlation in [-1, 1], and their texture (B,) in [0, 1]: the share
-    of local contrast that is above the noise; a frame without texture has a zero descriptor. (x - mean) / deviation over a
-    Gaussian window is the normalisation that local normalised cross-correlation uses.
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.int64]) -> Signatures: ...
+
+
+DETAIL_WIDTH, DETAIL_HEIGHT = THUMB_WIDTH // 2, THUMB_HEIGHT // 2
+LUMA_WIDTH, LUMA_HEIGHT = DETAIL_WIDTH // 4, DETAIL_HEIGHT // 4
+DETAIL_BYTES = DETAIL_WIDTH * DETAIL_HEIGHT // 2
+#: Neighbourhood of the normalisation in detail pixels: finer ones see more noise, coarser ones less of what moves.
+DETAIL_SIGMA = 1.8
+#: One step of the detail in local deviations, and the outermost one: 7 of them are 2.4 deviations.
+STEP, MOST_STEPS = 0.35, 7
+#: Halving with box filters would let fine patterns beat with the pixels, differently in each version of a film.
+_HALVING = np.array([1.0, 3.0, 3.0, 1.0], np.float32) / 8
+
+
+def sign(thumbs: npt.NDArray[np.uint8]) -> Signatures:
+    """Signatures (B, SIGNATURE_BYTES) of luma thumbs (B, THUMB_HEIGHT, THUMB_WIDTH), full range.
+
+    Raises ValueError for thumbs of another size.
     """
-    kernel = gaussian_kernel(sigma)
-    height, width = thumbs.shape[1:]
-    weight = np.ones((height, width), np.float32) if weight is None else weight.astype(np.float32)
-    out = np.empty((len(thumbs), (height // pool) * (width // pool)), np.float32)
-    texture = np.empty(len(thumbs), np.float32)
-    _describe(thumbs, kernel, np.float32(FLAT_CONTRAST**2), weight, pool, out, texture)
-    return out, texture
-
-
-def normalise(thumbs: npt.NDArray[np.uint8] | Floats, sigma: float) -> Floats:
-    """Local contrast normalisation alone: (B,h,w) in [0, 255] -> (B,h,w), mean about 0, deviation up to 1."""
-    kernel = gaussian_kernel(sigma)
-    out = np.empty(thumbs.shape, np.float32)
-    _normalise(thumbs, kernel, np.float32(FLAT_CONTRAST**2), out)
+    if thumbs.ndim != 3 or thumbs.shape[1:] != (THUMB_HEIGHT, THUMB_WIDTH):
+        raise ValueError(f"thumbs are {thumbs.shape}; accepted is (frames, {THUMB_HEIGHT}, {THUMB_WIDTH})")
+    out = np.empty((len(thumbs), SIGNATURE_BYTES), np.uint8)
+    small = np.empty((len(thumbs), DETAIL_HEIGHT, DETAIL_WIDTH), np.float32)
+    _halve(thumbs, _HALVING, small)
+    _pack(normalise(small, DETAIL_SIGMA), np.float32(1 / STEP), out)
+    shape = (len(thumbs), LUMA_HEIGHT, 4, LUMA_WIDTH, 4)
+    out[:, DETAIL_BYTES:] = np.rint(small.reshape(shape).mean((2, 4))).astype(np.uint8).reshape(len(thumbs), -1)
     return out
 
 
-def gaussian_kernel(sigma: float) -> Floats:
-    """A Gaussian of 2 * round(2.3 sigma) + 1 taps that sums to 1."""
-    radius = max(1, round(2.3 * sigma))
-    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    return np.asarray(taps / taps.sum(), np.float32)
+def detail(signatures: Signatures) -> npt.NDArray[np.int8]:
+    """Steps (B, DETAIL_HEIGHT, DETAIL_WIDTH) from -MOST_STEPS to MOST_STEPS; 0 where nothing stands out."""
+    out = np.empty((len(signatures), DETAIL_HEIGHT * DETAIL_WIDTH), np.int8)
+    _unpack(np.ascontiguousarray(signatures), out)
+    return out.reshape(len(signatures), DETAIL_HEIGHT, DETAIL_WIDTH)
+
+
+def luma(signatures: Signatures) -> npt.NDArray[np.uint8]:
+    """Plain luma (B, LUMA_HEIGHT, LUMA_WIDTH)."""
+    return signatures[:, DETAIL_BYTES:].reshape(len(signatures), LUMA_HEIGHT, LUMA_WIDTH)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _blur(padded, kernel, half, out, h, stride):  # type: ignore[no-untyped-def]
-    """Separable blur of a flat picture that is padded by the kernel's radius all round, rows ``stride`` apart.
-
-    The result of pixel (y, x) lies at out[y * stride + x]. Flat arrays make every loop thousands of steps long, for SIMD; what
-    wraps around between rows lands in the padding.
-    """
-    r = len(kernel) // 2
-    _blur_along(padded, kernel, 1, half[: (h + 2 * r) * stride - 2 * r])
-    _blur_along(half, kernel, stride, out[: h * stride - 2 * r])
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _blur_along(source, kernel, step, out):  # type: ignore[no-untyped-def]
-    """out[p] = sum of kernel[k] * source[p + k * step]. Slices, because sums as indices could be negative and keep SIMD off."""
-    r = len(kernel) // 2
-    count = len(out)
-    middle = source[r * step : r * step + count]
-    for p in range(count):
-        out[p] = kernel[r] * middle[p]
-    for k in range(r):
-        tap = kernel[k]
-        one, other = source[k * step : k * step + count], source[(2 * r - k) * step : (2 * r - k) * step + count]
-        for p in range(count):
-            out[p] += tap * (one[p] + other[p])
+def _halve(pictures, taps, out):  # type: ignore[no-untyped-def]
+    """Both axes to half their size, edges repeated."""
+    height, width = pictures.shape[1:]
+    row = np.empty(width, np.float32)
+    for b in range(len(pictures)):
+        for y in range(height // 2):
+            for x in range(width):
+                total = np.float32(0.0)
+                for t in range(4):
+                    total += taps[t] * pictures[b, min(max(2 * y + t - 1, 0), height - 1), x]
+                row[x] = total
+            for x in range(width // 2):
+                before, after = row[max(2 * x - 1, 0)], row[min(2 * x + 2, width - 1)]
+                out[b, y, x] = taps[0] * (before + after) + taps[1] * (row[2 * x] + row[2 * x + 1])
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _normalise(thumbs, kernel, flat, out):  # type: ignore[no-untyped-def]
-    h, w = thumbs.shape[1:]
-    r = len(kernel) // 2
-    stride = w + 2 * r
-    size = (h + 2 * r) * stride
-    image, half = np.zeros(size, np.float32), np.zeros(size, np.float32)
-    mean, power = np.zeros(size, np.float32), np.zeros(size, np.float32)
-    for b in range(len(thumbs)):
-        for y in range(h):
-            at = (y + r) * stride
-            # Centred at mid grey so that the squares keep their precision in float32.
-            for x in range(w):
-                image[at + r + x] = np.float32(thumbs[b, y, x]) - np.float32(128.0)
-            for x in range(r):
-                image[at + x] = image[at + r]
-                image[at + r + w + x] = image[at + r + w - 1]
-        for y in range(r):
-            for x in range(stride):
-                image[y * stride + x] = image[r * stride + x]
-                image[(h + r + y) * stride + x] = image[(h + r - 1) * stride + x]
-        _blur(image, kernel, half, mean, h, stride)
-        for y in range(h):
-            for x in range(w):
-                out[b, y, x] = image[(y + r) * stride + x + r] - mean[y * stride + x]
-        for p in range(size):
-            image[p] *= image[p]
-        _blur(image, kernel, half, power, h, stride)
-        for p in range(size):
-            power[p] = np.float32(1.0) / np.sqrt(max(power[p] - mean[p] * mean[p], np.float32(0.0)) + flat)
-        for y in range(h):
-            line, gain = out[b, y], power[y * stride : y * stride + w]
-            for x in range(w):
-                line[x] *= gain[x]
+@numba.njit(cache=True, nogil=True)
+def _pack(local, per_step, out):  # type: ignore[no-untyped-def]
+    """Two pixels a byte, the left one in the low half, each as its steps + 8."""
+    pixels = local.reshape(len(local), -1)
+    for b in range(len(local)):
+        for p in range(pixels.shape[1] // 2):
+            low = min(max(np.rint(pixels[b, 2 * p] * per_step), -MOST_STEPS), MOST_STEPS)
+            high = min(max(np.rint(pixels[b, 2 * p + 1] * per_step), -MOST_STEPS), MOST_STEPS)
+            out[b, p] = np.uint8((int(low) + 8) | (int(high) + 8) << 4)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _describe(thumbs, kernel, flat, weight, pool, out, texture):  # type: ignore[no-untyped-def]
-    h, w = thumbs.shape[1:]
-    columns = w // pool
-    local = np.empty((1, h, w), np.float32)
-    picture, share = local.reshape(h * w), weight.copy().reshape(h * w)
-    total = np.float32(1e-6) + share.sum()
-    for b in range(len(thumbs)):
-        _normalise(thumbs[b : b + 1], kernel, flat, local)
-        power, mean = np.float32(0.0), np.float32(0.0)
-        for p in range(h * w):
-            power += share[p] * picture[p] * picture[p]
-            mean += share[p] * picture[p]
-        mean /= total
-        texture[b] = min(power / total, np.float32(1.0))
-        row = out[b]
-        if pool == 1:
-            for p in range(h * w):
-                row[p] = share[p] * (picture[p] - mean)
-        else:
-            for p in range(len(row)):
-                row[p] = 0.0
-            for y in range(h // pool * pool):
-                for px in range(columns):
-                    for x in range(px * pool, (px + 1) * pool):
-                        row[y // pool * columns + px] += share[y * w + x] * (picture[y * w + x] - mean)
-        norm = np.float32(0.0)
-        for p in range(len(row)):
-            norm += row[p] * row[p]
-        scale = np.float32(1.0) / np.sqrt(norm) if norm > 1e-4 * total else np.float32(0.0)
-        for p in range(len(row)):
-            row[p] *= scale
+@numba.njit(cache=True, nogil=True)
+def _unpack(signatures, out):  # type: ignore[no-untyped-def]
+    for b in range(len(out)):
+        for p in range(out.shape[1] // 2):
+            packed = signatures[b, p]
+            out[b, 2 * p] = np.int8((packed & 15) - 8)
+            out[b, 2 * p + 1] = np.int8((packed >> 4) - 8)

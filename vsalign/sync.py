@@ -8,22 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from vsalign.band import cost_band, threads
+from vsalign.band import Band, cost_band, moved_band, threads
 from vsalign.coarse import MOST_CLIP, MOST_REF, CoarsePath, Grid, find_path, grid
+from vsalign.compare import View, unlike
+from vsalign.contrast import Floats
 from vsalign.framemap import UNMATCHED, FrameMap
-from vsalign.geometry import Geometry, Sampler, edge_weight, pixel_grid, sampler
-from vsalign.guide import find_lines, make_guide
-from vsalign.judge import judge
-from vsalign.path import solve_band
-from vsalign.register import FINE_SIGMA, ROUGH_POOL, ROUGH_SIGMA, Telling, choose_telling, estimate_geometry
-from vsalign.signature import Floats, describe
+from vsalign.framing import first_geometry
+from vsalign.geometry import Geometry, edge_weight, pixel_grid, sampler
+from vsalign.guide import Guide, find_lines, make_guide
+from vsalign.judge import cost_along, judge, usual_cost
+from vsalign.path import ExactPath, least_path, without_lone_detours
+from vsalign.pulldown import pattern_length, regular_steps
+from vsalign.register import Telling, choose_telling, estimate_geometry
+from vsalign.rough import describe
+from vsalign.rowcost import row_costs
+from vsalign.signature import LUMA_HEIGHT, LUMA_WIDTH, Rows, luma
+from vsalign.switches import sharpen
+from vsalign.thumb import SIGNATURE_BYTES
 
-Thumbs = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -55,63 +62,66 @@ class SyncResult:
 
 
 def solve(
-    clip_thumbs: Thumbs, ref_thumbs: Thumbs, clip_seconds: Doubles, ref_seconds: Doubles, temporal_radius: int = 20
+    clip_signatures: Rows, ref_signatures: Rows, clip_seconds: Doubles, ref_seconds: Doubles, temporal_radius: int = 20
 ) -> SyncResult:
     """Match every ref frame with the clip frame of the same moment.
 
-    clip_thumbs (M,h,w), ref_thumbs (N,h,w): uint8 gray, memory maps welcome; clip_seconds (M,), ref_seconds (N,): rising
-    presentation times; temporal_radius: clip frames searched on each side of the coarse path, whose offset needs no radius.
+    clip_signatures (M,...), ref_signatures (N,...): rows of :func:`vsalign.signature.sign`, arrays or what hands out rows by
+    slice and by index; clip_seconds (M,), ref_seconds (N,): rising presentation times; temporal_radius: clip frames searched on
+    each side of the coarse path, whose offset needs no radius.
     Ref frames before the clip's first, after its last, or cut from the clip are unmatched. Never raises for films that do not
-    match: compare ``score`` with MIN_SCORE. Raises ValueError when lengths or thumb sizes disagree.
+    match: compare ``score`` with MIN_SCORE. Raises ValueError when lengths or signature sizes disagree.
     """
-    _check(clip_thumbs, ref_thumbs, clip_seconds, ref_seconds, temporal_radius)
-    if len(clip_thumbs) == 0 or len(ref_thumbs) == 0:
-        empty = FrameMap.of_clip_frames(np.full(len(ref_thumbs), UNMATCHED, np.int64), len(clip_thumbs))
+    _check(clip_signatures, ref_signatures, clip_seconds, ref_seconds, temporal_radius)
+    if len(clip_signatures) == 0 or len(ref_signatures) == 0:
+        empty = FrameMap.of_clip_frames(np.full(len(ref_signatures), UNMATCHED, np.int64), len(clip_signatures))
         return SyncResult(empty, 0.0, SyncFound(0.0, 1.0, ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), 0))
-    films = _Films(clip_thumbs, ref_thumbs, np.asarray(clip_seconds, np.float64), np.asarray(ref_seconds, np.float64))
-    coarse, value = _coarse(films, Geometry.identity(), None)
-    geometry = _register(films, coarse, value, temporal_radius, None)
-    if _displacement(geometry) > NEAR_IDENTITY:
+    films = _Films(clip_signatures, ref_signatures, np.asarray(clip_seconds, np.float64), np.asarray(ref_seconds, np.float64))
+    framing = _framing(films)
+    coarse, value = _coarse(films, framing, None)
+    geometry = _register(films, coarse, value, temporal_radius, framing, None)
+    if _displacement(geometry, framing) > NEAR_IDENTITY:
         coarse, value = _coarse(films, geometry, coarse.rate)
-        geometry = _register(films, coarse, value, temporal_radius, geometry)
+        geometry = _register(films, coarse, value, temporal_radius, framing, geometry)
     return _exact(films, coarse, value, geometry, temporal_radius)
 
 
 @dataclass(frozen=True, eq=False)
 class _Films:
-    clip: Thumbs
-    ref: Thumbs
+    clip: Rows
+    ref: Rows
     clip_seconds: Doubles
     ref_seconds: Doubles
 
-    @property
-    def size(self) -> tuple[int, int]:
-        return int(self.ref.shape[1]), int(self.ref.shape[2])
 
-
-def _check(clip: Thumbs, ref: Thumbs, clip_seconds: Doubles, ref_seconds: Doubles, radius: int) -> None:
+def _check(clip: Rows, ref: Rows, clip_seconds: Doubles, ref_seconds: Doubles, radius: int) -> None:
     if len(clip) != len(clip_seconds) or len(ref) != len(ref_seconds):
         raise ValueError(
-            f"thumbs and times differ in length: clip {len(clip)}, {len(clip_seconds)}; ref {len(ref)}, {len(ref_seconds)}"
+            f"signatures and times differ in length: clip {len(clip)}, {len(clip_seconds)}; ref {len(ref)}, {len(ref_seconds)}"
         )
-    if clip.shape[1:] != ref.shape[1:] or clip.ndim != 3:
-        raise ValueError(f"thumbs must be (frames, height, width) of one size, got clip {clip.shape}, ref {ref.shape}")
+    if not clip.shape[1:] == ref.shape[1:] == (SIGNATURE_BYTES,):
+        raise ValueError(f"signatures are clip {clip.shape}, ref {ref.shape}; accepted is (frames, {SIGNATURE_BYTES}) of both")
     if radius < 1:
         raise ValueError(f"temporal_radius is {radius}; accepted is 1 or more")
 
 
-def _displacement(geometry: Geometry) -> float:
-    """How far the geometry moves a point at most, in normalised units (2 = the whole picture)."""
+def _displacement(geometry: Geometry, other: Geometry) -> float:
+    """How far two geometries place a point apart at most, in normalised units (2 = the whole picture)."""
     x, y = pixel_grid(9, 16)
-    return float(np.abs(geometry.positions(x, y) - np.stack([x, y])).max())
+    return float(np.abs(geometry.positions(x, y) - other.positions(x, y)).max())
+
+
+def _framing(films: _Films) -> Geometry:
+    ref, clip = grid(films.ref_seconds, MOST_REF), grid(films.clip_seconds, MOST_CLIP)
+    return first_geometry(luma(films.ref[ref.frame]), luma(films.clip[clip.frame]))
 
 
 def _coarse(films: _Films, geometry: Geometry, rate: float | None) -> tuple[CoarsePath, Floats]:
     """The coarse path in the given geometry, and how telling each of its moments is, (A,) in [0, 1]."""
     ref, clip = grid(films.ref_seconds, MOST_REF), grid(films.clip_seconds, MOST_CLIP)
-    lay = sampler(geometry, *films.size)
-    weight = edge_weight(*films.size) * lay.inside
-    wanted, texture = _rough(films.ref, ref.frame, weight, lambda t: t)
+    lay = sampler(geometry, LUMA_HEIGHT, LUMA_WIDTH)
+    weight = edge_weight(LUMA_HEIGHT, LUMA_WIDTH) * lay.inside
+    wanted, texture = _rough(films.ref, ref.frame, weight, lambda pictures: pictures)
     candidates, _ = _rough(films.clip, clip.frame, weight, lay)
     alike = np.empty((len(wanted), len(candidates)), np.uint8)
     for start in range(0, len(candidates), 2048):
@@ -121,9 +131,11 @@ def _coarse(films: _Films, geometry: Geometry, rate: float | None) -> tuple[Coar
     return path, _telling_value(alike, path, clip, films.clip_seconds, texture)
 
 
-def _rough(thumbs: Thumbs, frames: Ints, weight: Floats, lay: Callable[[Thumbs], Thumbs | Floats]) -> tuple[Floats, Floats]:
+def _rough(
+    signatures: Rows, frames: Ints, weight: Floats, lay: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8] | Floats]
+) -> tuple[Floats, Floats]:
     def part(start: int) -> tuple[Floats, Floats]:
-        return describe(lay(np.asarray(thumbs[frames[start : start + 512]])), ROUGH_SIGMA, weight, ROUGH_POOL)
+        return describe(lay(luma(np.asarray(signatures[frames[start : start + 512]]))), weight)
 
     with ThreadPoolExecutor(threads()) as pool:
         parts = list(pool.map(part, range(0, len(frames), 512)))
@@ -150,23 +162,28 @@ def _telling_value(
     )
 
 
-def _register(films: _Films, coarse: CoarsePath, value: Floats, radius: int, first: Geometry | None) -> Geometry:
+def _register(
+    films: _Films, coarse: CoarsePath, value: Floats, radius: int, framing: Geometry, first: Geometry | None
+) -> Geometry:
     found = np.isfinite(coarse.clip_seconds)
     ref_frame = np.searchsorted(films.ref_seconds, coarse.ref_seconds[found] - 1e-9)
     clip_frame = np.searchsorted(films.clip_seconds, coarse.clip_seconds[found] - 1e-9)
     telling = choose_telling(ref_frame, clip_frame, value[found]) if found.any() else Telling(ref_frame, clip_frame)
-    return estimate_geometry(films.ref, films.clip, telling, min(radius, 20), first)
+    return estimate_geometry(films.ref, films.clip, telling, min(radius, 20), framing, first)
 
 
 def _exact(films: _Films, coarse: CoarsePath, value: Floats, geometry: Geometry, radius: int) -> SyncResult:
-    lay = sampler(geometry, *films.size)
-    weight = edge_weight(*films.size) * lay.inside
+    view = View.of(geometry)
     lines = find_lines(coarse, value, films.clip_seconds, radius)
-    guide = make_guide(lines, coarse.rate, films.ref_seconds, films.clip_seconds, _alike(films, lay, weight))
-    first = np.rint(guide.expected).astype(np.int64) - radius
-    band = cost_band(films.ref, films.clip, lay, weight, first, 2 * radius + 1)
-    exact = solve_band(band, len(films.clip), guide.step, guide.restart)
-    frame_map, score = judge(exact, band, guide.step, len(films.clip))
+    guide = make_guide(lines, coarse.rate, films.ref_seconds, films.clip_seconds, _alike(films, view))
+    band = cost_band(films.ref, films.clip, view, _first(guide, radius), 2 * radius + 1)
+    path = _solve_band(band, guide, len(films.clip))
+    if guide.restart.any():
+        cost = cost_along(path, band, len(films.clip))
+        guide = sharpen(guide, path.clip_frame, cost, usual_cost(cost, band), _alike(films, view))
+        band = moved_band(band, films.ref, films.clip, view, _first(guide, radius))
+        path = _solve_band(band, guide, len(films.clip))
+    frame_map, score = judge(path, band, len(films.clip))
     matched = frame_map.matched
     offset = 0.0
     if matched.any():
@@ -175,11 +192,29 @@ def _exact(films: _Films, coarse: CoarsePath, value: Floats, geometry: Geometry,
     return SyncResult(frame_map, score, SyncFound(offset, coarse.rate, rows, len(lines)))  # type: ignore[arg-type]
 
 
-def _alike(films: _Films, lay: Sampler, weight: Floats) -> Callable[[Ints, Ints], Floats]:
+def _first(guide: Guide, radius: int) -> Ints:
+    return np.rint(guide.expected).astype(np.int64) - radius
+
+
+def _solve_band(band: Band, guide: Guide, num_clip: int) -> ExactPath:
+    """The best path; where the films' rates suggest a pattern, along the pattern's own steps."""
+    costs, width = row_costs(band, num_clip), band.unlike.shape[1]
+    step = guide.step
+    path = least_path(costs, band.first, step, guide.restart)
+    length = pattern_length(step)
+    if length > 1:
+        step = regular_steps(costs, band.first, guide.expected, guide.restart, path.clip_frame, length)
+        path = least_path(costs, band.first, step, guide.restart)
+    return replace(path, clip_frame=without_lone_detours(path, band.first, width, guide.step))
+
+
+def _alike(films: _Films, view: View) -> Callable[[Ints, Ints], Floats]:
     def alike(ref_frames: Ints, clip_frames: Ints) -> Floats:
         inside = (clip_frames >= 0) & (clip_frames < len(films.clip))
-        wanted, _ = describe(np.asarray(films.ref[ref_frames]), FINE_SIGMA, weight)
-        candidates, _ = describe(lay(np.asarray(films.clip[np.clip(clip_frames, 0, len(films.clip) - 1)])), FINE_SIGMA, weight)
-        return np.where(inside, np.einsum("ij,ij->i", wanted, candidates), 0.0).astype(np.float32)
+        wanted = view.of_ref(np.asarray(films.ref[ref_frames]))
+        candidates = view.of_clip(np.asarray(films.clip[np.clip(clip_frames, 0, len(films.clip) - 1)]))
+        out = np.empty((len(ref_frames), 1), np.float32)
+        unlike(wanted, candidates, np.arange(len(ref_frames)), out)
+        return np.where(inside, 1.0 - out[:, 0], 0.0).astype(np.float32)
 
     return alike

@@ -1,0 +1,70 @@
+"""Where one stretch of the clip ends and another begins, to the frame, once the path has shown how each of them runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from vsalign.contrast import Floats
+from vsalign.guide import Alike, Guide
+from vsalign.judge import CLEARLY_WORSE
+
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+#: Rows by which a stretch's place is measured, and rows beyond its surely matched ones that may be its own.
+_MEASURED, _BEYOND = 24, 12
+#: A long stretch that only one film has is looked at near its borders.
+_MOST_ROWS = 2000
+
+
+def sharpen(guide: Guide, clip_frame: Ints, cost: Floats, usual: float, alike: Alike) -> Guide:
+    """The guide with its restarts moved to where the next stretch fits better than the one before.
+
+    clip_frame (N,): a path along ``guide``; cost (N,): 1 - correlation along it; usual: the film's;
+    alike: correlation of pairs.
+    """
+    good = cost < usual + 0.5 * CLEARLY_WORSE
+    since = np.cumsum(guide.step)
+    edges = [0, *np.flatnonzero(guide.restart).tolist(), len(cost)]
+    # A stretch without any good match was only made up between two others.
+    stretches = [(start, stop) for start, stop in pairwise(edges) if good[start:stop].any()]
+    if len(stretches) < 2:
+        return guide
+    borders = [0]
+    for (start, stop), (next_start, next_stop) in pairwise(stretches):
+        one = np.flatnonzero(good[start:stop])[-_MEASURED:] + start
+        other = np.flatnonzero(good[next_start:next_stop])[:_MEASURED] + next_start
+        places = [float(np.median(clip_frame[rows] - since[rows])) for rows in (one, other)]
+        first = max(borders[-1] + 1, int(one[-1]) - _BEYOND)
+        rows = np.arange(first, max(first + 1, min(next_stop, int(other[0]) + _BEYOND)))
+        borders.append(_border(rows, since, places, usual, alike))
+    expected, restart = np.empty_like(guide.expected), np.zeros_like(guide.restart)
+    for (start, stop), (here, there) in zip(stretches, pairwise([*borders, len(cost)]), strict=True):
+        rows = np.arange(here, there)
+        own = np.clip(rows, start, stop - 1)
+        # Beyond its own rows a stretch runs on as the films' times do.
+        expected[rows] = guide.expected[own] + since[rows] - since[own]
+        restart[here] = here > 0
+    return replace(guide, expected=expected, restart=restart)
+
+
+def _border(rows: Ints, since: Doubles, places: Sequence[float], usual: float, alike: Alike) -> int:
+    """The row of ``rows`` from which on the other stretch fits better; each stretch's clip frame in a row is since + place."""
+    if len(rows) > _MOST_ROWS:
+        rows = np.concatenate([rows[: _MOST_ROWS // 2], rows[-_MOST_ROWS // 2 :]])
+    # Only what is a match by this film's measure counts: frames of neither are to pull no border.
+    fits = [
+        np.maximum(alike(rows, np.rint(since[rows] + place).astype(np.int64)) - (1.0 - usual - CLEARLY_WORSE), 0.0)
+        for place in places
+    ]
+    left = np.concatenate([[0.0], np.cumsum(fits[0], dtype=np.float64)])
+    right = np.concatenate([np.cumsum(fits[1][::-1], dtype=np.float64)[::-1], [0.0]])
+    total = left + right
+    # Of equally good borders, as those in a stretch of neither, the last: what follows it surely belongs to the other.
+    best = int(np.flatnonzero(total >= total.max() - 1e-6)[-1])
+    return int(rows[min(best, len(rows) - 1)])
