@@ -3,6 +3,7 @@
 VsalignError
 ├── InputError          exit status 2 (vsalign/errors.py)
 ├── PoolError           the workers that were asked for can't be had
+├── FetchError          a file that the user asked for did not arrive whole; nothing of it is kept
 └── InterruptedRun      the user or the scheduler asked to stop; resumable, exit status 130
 """
 
@@ -13,6 +14,10 @@ from vsalign.errors import VsalignError
 
 class PoolError(VsalignError):
     """No worker can be had, or none stays alive. The message says what was wanted and what there is."""
+
+
+class FetchError(VsalignError):
+    """A published file did not arrive, or another one did; nothing of it is kept. The message says from where and why."""
 
 
 class InterruptedRun(VsalignError):

@@ -95,6 +95,20 @@ def chroma_positions(luma_positions: Tensor, shifts: tuple[int, int], location: 
     return torch.stack([(at_samples[0] - offset_x) / step_x, (at_samples[1] - offset_y) / step_y])
 
 
+def chroma_at_luma(size: tuple[int, int], shifts: tuple[int, int], location: int, device: torch.device) -> Tensor:
+    """Where each luma sample of a picture of ``size`` (height, width) lies among its own chroma samples: (2,height,width).
+
+    ``shifts`` and ``location`` as in :func:`chroma_positions`.
+    """
+    siting = _SITING.get(location, _SITING[CHROMA_UNSPECIFIED])
+    x, y = (
+        (torch.arange(size[1 - axis], dtype=torch.float32, device=device) - siting[axis] * ((1 << shifts[axis]) - 1))
+        / (1 << shifts[axis])
+        for axis in (0, 1)
+    )
+    return torch.stack([x[None, :].expand(size), y[:, None].expand(size)])
+
+
 def _interpolate(field: Tensor, count: int, step: int, offset: float, dim: int) -> Tensor:
     """``field`` at positions ``offset, offset + step, ...`` (``count`` of them) along ``dim``, linear, continued past its
     ends."""
