@@ -14,10 +14,11 @@ from vsalign.frames import FrameRange
 
 if TYPE_CHECKING:
     from vsalign.estimate import estimate_warp
-    from vsalign.filterargs import Backend, Device, SpatialPrecision
+    from vsalign.filterargs import Backend, Device, SpatialPrecision, TemporalPrecision
     from vsalign.filters import spatial
     from vsalign.likeness import mismatch
     from vsalign.settings import SpatialSettings
+    from vsalign.temporalfilter import temporal
     from vsalign.warp import Warp, apply_warp
 
 _LAZY = {
@@ -25,11 +26,13 @@ _LAZY = {
     "Device": "vsalign.filterargs",
     "SpatialPrecision": "vsalign.filterargs",
     "SpatialSettings": "vsalign.settings",
+    "TemporalPrecision": "vsalign.filterargs",
     "Warp": "vsalign.warp",
     "apply_warp": "vsalign.warp",
     "estimate_warp": "vsalign.estimate",
     "mismatch": "vsalign.likeness",
     "spatial": "vsalign.filters",
+    "temporal": "vsalign.temporalfilter",
 }
 
 __all__ = [
@@ -41,12 +44,14 @@ __all__ = [
     "NoMatchError",
     "SpatialPrecision",
     "SpatialSettings",
+    "TemporalPrecision",
     "VsalignError",
     "Warp",
     "apply_warp",
     "estimate_warp",
     "mismatch",
     "spatial",
+    "temporal",
 ]
 
 

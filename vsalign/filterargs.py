@@ -38,6 +38,15 @@ class SpatialPrecision(IntEnum):
     PERCENT_400 = 4
 
 
+class TemporalPrecision(IntEnum):
+    """``precision`` of ``temporal`` by what says how unlike two frames are."""
+
+    PLANESTATS = 1
+    BUTTERAUGLI = 2
+    TOPIQ = 3
+    SIGNATURE = 4
+
+
 def check_node(name: str, value: object, node_type: type) -> None:
     """Raises TypeError unless ``value`` is a ``node_type`` (video) of one size and format from end to end."""
     if not isinstance(value, node_type):
@@ -92,14 +101,21 @@ def check_weights(settings: SpatialSettings) -> None:
 
 def choose_device(backend: object, device: object) -> torch.device:
     """The device that ``backend`` or ``device``, two names of one choice, asks for; CUDA where there is one if neither does."""
-    chosen = {name: _backend(name, value) for name, value in (("backend", backend), ("device", device)) if value is not None}
-    if len(set(chosen.values())) > 1:
-        raise ValueError(f"backend is {backend!r} and device is {device!r}, accepted is one of them, or the same in both")
-    for name, value in chosen.items():
-        if value is Backend.CUDA and not torch.cuda.is_available():
-            raise ValueError(f"{name} is 'cuda' and there is no CUDA device here, accepted is 'cpu'")
-        return torch.device(value.value)
+    chosen = choose_backend(backend, device)
+    if chosen is Backend.CUDA and not torch.cuda.is_available():
+        name = "device" if backend is None else "backend"
+        raise ValueError(f"{name} is 'cuda' and there is no CUDA device here, accepted is 'cpu'")
+    if chosen is not None:
+        return torch.device(chosen.value)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def choose_backend(backend: object, device: object) -> Backend | None:
+    """What ``backend`` or ``device``, two names of one choice, asks for, whether it is there or not; None if neither does."""
+    chosen = {_backend(name, value) for name, value in (("backend", backend), ("device", device)) if value is not None}
+    if len(chosen) > 1:
+        raise ValueError(f"backend is {backend!r} and device is {device!r}, accepted is one of them, or the same in both")
+    return chosen.pop() if chosen else None
 
 
 def _backend(name: str, value: object) -> Backend:
