@@ -12,11 +12,13 @@ from typing import Annotated
 
 import typer
 
-from orchestrator import commands, flags
+from orchestrator import commands, flags, weightstore
 from orchestrator.errors import InterruptedRun
-from orchestrator.flags import config_of
+from orchestrator.flags import config_of, map_config_of
+from orchestrator.mapview import MapView
 from orchestrator.progress import stderr_line
 from vsalign.errors import InputError, VsalignError
+from vsalign.published import PublishedWeights
 
 INTERRUPTED = 130
 
@@ -29,6 +31,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+weights_app = typer.Typer(
+    help="Network weights: which are here, and getting more.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(weights_app, name="weights")
 
 
 @app.command()
@@ -111,7 +118,10 @@ def plan(
 def sync(
     clip: flags.ClipArg,
     ref: flags.RefArg,
-    out: Annotated[str, typer.Option("-o", "--out", help="Frame map to write (CSV).")],
+    out: flags.MapOut = None,
+    plot: flags.Plot = None,
+    edits: flags.Edits = False,
+    frame_map: flags.MapIn = None,
     job: flags.JobOption = None,
     tr: flags.Radius = None,
     offset: flags.Offset = None,
@@ -124,7 +134,8 @@ def sync(
     quiet: flags.Quiet = False,
 ) -> None:
     """Write the frame map of CLIP and REF as CSV: ref_frame, clip_frame, cost, confidence, source."""
-    raise typer.Exit(commands.sync(config_of(locals()), pool is None))
+    view = MapView(plot or "", edits, write=out is not None)
+    raise typer.Exit(commands.sync(map_config_of(locals()), pool is None, view))
 
 
 @app.command()
@@ -170,6 +181,30 @@ def demo(
 ) -> None:
     """Make a film of its own, render a damaged copy back onto it, and hold the result against the truth."""
     raise typer.Exit(commands.demo(folder, pool or "ray"))
+
+
+@weights_app.command("list")
+def weights_list() -> None:
+    """Print title and licence of all weights, and where each was found or how to get it."""
+    print(weightstore.listing())
+
+
+@weights_app.command("get")
+def weights_get(
+    name: Annotated[str, typer.Argument(help="As in `vsalign weights list`.")],
+    to: Annotated[Path | None, typer.Option("--to", help="Folder to put the file in [the user's own].")] = None,
+    source: Annotated[str, typer.Option("--from", help="URL or file to take it from [its authors' page].")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to the file's terms.")] = False,
+) -> None:
+    """Fetch a published weights file, after its terms were agreed to."""
+
+    def agree(published: PublishedWeights) -> bool:
+        if yes or not sys.stdin.isatty():
+            return yes
+        stderr_line(f"{published.title} is {published.terms}.")
+        return typer.confirm("Fetch it?", err=True)
+
+    print(weightstore.get(name, to, source, agree))
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from orchestrator.config import JobConfig
 from orchestrator.estimate import estimate
 from orchestrator.jobdir import saved_config
+from orchestrator.mapview import MapView, describe_map
 from orchestrator.plan import choose_bounds
 from orchestrator.planview import plan_json, plan_table
 from orchestrator.pools import Pools
@@ -25,6 +27,7 @@ from orchestrator.walk import render as render_job
 from orchestrator.walk import sync as sync_films
 from orchestrator.works import plan_job, render_works
 from tasks.probe import parse_source
+from vsalign.editkinds import NO_EDITS, Edit
 from vsalign.errors import InputError
 from vsalign.framemap import FrameMap
 
@@ -67,16 +70,24 @@ def plan(config: JobConfig, as_json: bool) -> int:
     return 0
 
 
-def sync(config: JobConfig, choose_pool: bool) -> int:
-    """Write the frame map and say what was found."""
+def sync(config: JobConfig, choose_pool: bool, view: MapView) -> int:
+    """Write the frame map, or read the user's, and say what was found."""
+    if config.sync.mode == "map":
+        frame_map, edits = describe_map(config, view)
+        return _tell_map(config, frame_map, edits, "", view)
     if choose_pool and config.run.address is None:
         config = config.model_copy(update={"run": config.run.model_copy(update={"pool": _pool_for(config)})})
     with stop_on_signals() as stop:
-        synced = sync_films(config, Ui(config.run.quiet), stop)
+        synced = sync_films(config, Ui(config.run.quiet), stop, view)
+    found = f"; {sync_line(synced.facts)}" if synced.facts else ""
+    return _tell_map(config, synced.frame_map, synced.edits, found, view)
+
+
+def _tell_map(config: JobConfig, frame_map: FrameMap, edits: Sequence[Edit], found: str, view: MapView) -> int:
     if not config.run.quiet:
-        matched = int(synced.frame_map.matched.sum())
-        found = f"; {sync_line(synced.facts)}" if synced.facts else ""
-        print(f"{config.out}: {matched} of {len(synced.frame_map)} ref frames matched{found}")
+        print(f"{config.out}: {int(frame_map.matched.sum())} of {len(frame_map)} ref frames matched{found}")
+    if view.edits:
+        print("\n".join(edit.words() for edit in edits) or NO_EDITS)
     return 0
 
 

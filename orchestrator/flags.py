@@ -53,6 +53,10 @@ Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda 
 ChunkFrames = Annotated[int | None, typer.Option("--chunk-frames", help="Ref frames per chunk [96 to 720, by key frames].")]
 Truncated = Annotated[bool, typer.Option("--allow-truncated", help="Use what is there of a truncated file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Plot = Annotated[str | None, typer.Option("--plot", help="Draw the map: offset, cost, confidence, edits (.png or .svg).")]
+Edits = Annotated[bool, typer.Option("--edits", help="Print what the clip does differently, one line each.")]
+MapOut = Annotated[str | None, typer.Option("-o", "--out", help="Frame map to write (CSV).")]
+MapIn = Annotated[str | None, typer.Option("--frame-map", help="No search: describe this map, perhaps edited by you.")]
 
 
 #: Which flag goes to which table of the job file, under which key.
@@ -84,6 +88,13 @@ def config_of(flags: dict[str, Any]) -> JobConfig:
             raise InputError("-o OUT is missing; wanted: the path of the output, .mkv, .mp4 or .mov")
     values = merge(base, {"out": out} if out is not None else {})
     return job_config(merge(values, _tables(flags)), where)
+
+
+def map_config_of(flags: dict[str, Any]) -> JobConfig:
+    """The job of a command whose output is a frame map; one that is only read stands for the output."""
+    if flags["out"] is None and flags["frame_map"] is None:
+        raise InputError("-o MAP is missing; wanted: the CSV to write, or --frame-map MAP to describe one that is there")
+    return config_of({**flags, "out": flags["out"] or flags["frame_map"]})
 
 
 def _tables(flags: dict[str, Any]) -> dict[str, dict[str, Any]]:

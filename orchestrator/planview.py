@@ -10,7 +10,7 @@ from rich.table import Table
 from orchestrator.estimate import Estimate
 from orchestrator.inputs import Inputs
 from orchestrator.plan import Chunk, Plan
-from orchestrator.report import timecode
+from vsalign.timecode import timecode
 
 #: Tables longer than this show their ends only; --json has every row.
 MAX_ROWS = 40

@@ -12,12 +12,16 @@ import numpy.typing as npt
 
 from orchestrator.alignment import Alignment, align_line
 from tasks.messages import FrameIndex
+from vsalign.editkinds import NO_EDITS, Edit
 from vsalign.framemap import FrameMap, Source
+from vsalign.timecode import timecode
 
 UNCERTAIN_BELOW = 0.5
 #: Uncertain frames closer together than this many frames belong to one stretch.
 STRETCH_GAP_FRAMES = 5
 NUM_STRETCHES = 10
+#: Edits that the text lists; report.json has all.
+MOST_EDITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +82,16 @@ class Report:
     parked: dict[str, str] = field(default_factory=dict)
     unmatched_show: str = "hold"
     audio: str = "ref"
+    sound: str = ""
     notices: tuple[str, ...] = ()
     alignment: Alignment | None = None
+    edits: tuple[Edit, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         values = asdict(self)
         for stage, row in zip(self.stages, values["stages"], strict=True):
             row["frames_per_second"] = round(stage.frames_per_second, 2)
+        values["edits"] = [edit.to_json() for edit in self.edits]
         return values
 
 
@@ -130,18 +137,16 @@ def least_certain(confidence: npt.NDArray[np.float32], pts: npt.NDArray[np.int64
     return tuple(worst[:NUM_STRETCHES])
 
 
-def timecode(seconds: float) -> str:
-    """hh:mm:ss.mmm"""
-    whole, ms = divmod(round(seconds * 1000), 1000)
-    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}.{ms:03d}"
-
-
 def format_report(report: Mapping[str, Any]) -> str:
     """The text of a report as read from report.json."""
     lines = [f"{report['clip']} -> {report['ref']}", f"output    {_output_line(report)}", *_stage_lines(report["stages"])]
+    if report.get("sound"):
+        lines.append(f"audio     {report['sound']}")
     lines += _match_lines(report["matches"], report["unmatched_show"])
     if report["sync"]:
         lines.append(f"sync      {sync_line(report['sync'])}")
+    if "edits" in report:
+        lines += _edit_lines(report["edits"])
     if report.get("alignment"):
         lines.append(f"align     {align_line(report['alignment'])}")
     lines += [f"parked    {name}: {why}" for name, why in report["parked"].items()]
@@ -185,6 +190,13 @@ def _match_lines(matches: Mapping[str, Any], unmatched_show: str) -> list[str]:
         ends = f"{matches['unmatched_at_start']} at the start, {matches['unmatched_at_end']} at the end"
         lines.append(f"          {matches['unmatched']} without counterpart ({ends}), shown as: {unmatched_show}")
     return lines
+
+
+def _edit_lines(edits: list[Mapping[str, Any]]) -> list[str]:
+    told = [str(edit["words"]) for edit in edits[:MOST_EDITS]] or [NO_EDITS.replace("no edits", "none")]
+    if len(edits) > MOST_EDITS:
+        told.append(f"and {len(edits) - MOST_EDITS} more, in report.json")
+    return [f"{'edits' if k == 0 else '':9} {line}" for k, line in enumerate(told)]
 
 
 def _stretch_text(stretches: list[Mapping[str, Any]]) -> str:

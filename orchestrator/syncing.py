@@ -12,6 +12,8 @@ from orchestrator.plan import expected_clip_frames
 from orchestrator.report import StageReport
 from orchestrator.works import scan_works, solve_work
 from tasks.work import SAME_PICTURE
+from vsalign.editkinds import Edit
+from vsalign.edits import find_edits
 from vsalign.errors import NoMatchError
 from vsalign.framemap import FrameMap
 
@@ -20,12 +22,14 @@ Facts = Mapping[str, float | int | str]
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """The frame map of the film, what the solve found, the film's constant misalignment, and how long it took."""
+    """The frame map of the film, what the solve found, the film's constant misalignment, how long it took, and the edits that
+    the map tells of."""
 
     frame_map: FrameMap
     facts: Facts
     film_geometry: tuple[float, ...]
     stages: tuple[StageReport, ...]
+    edits: tuple[Edit, ...]
 
 
 def sync_films(run: JobRun, given_map: FrameMap | None) -> Synced:
@@ -37,7 +41,8 @@ def sync_films(run: JobRun, given_map: FrameMap | None) -> Synced:
     else:
         frame_map = _plain_map(run) if given_map is None else given_map
     _write_map(run, frame_map.to_csv().encode())
-    return Synced(frame_map, facts, _film_geometry(run, facts), stages)
+    edits = find_edits(frame_map, run.inputs.clip.index.seconds(), run.inputs.ref.index.seconds())
+    return Synced(frame_map, facts, _film_geometry(run, facts), stages, edits)
 
 
 def _write_map(run: JobRun, text: bytes) -> None:

@@ -13,8 +13,9 @@ ROOT = Path(__file__).parent.parent
 LAYERS = ("vsalign", "tasks", "orchestrator")
 DOORS = {
     "ray": {"tasks/actors.py", "orchestrator/pool.py"},
-    "av": {"tasks/probe.py", "tasks/decode.py", "tasks/encode.py", "tasks/stitch.py"},
-    "vapoursynth": {"vsalign/filters.py", "tasks/script.py"},
+    "av": {"tasks/probe.py", "tasks/decode.py", "tasks/encode.py", "tasks/stitch.py", "tasks/sound.py", "tasks/soundread.py"},
+    "matplotlib": {"orchestrator/plot.py"},
+    "vapoursynth": {"vsalign/filters.py", "vsalign/temporalfilter.py", "vsalign/pluginmetric.py", "tasks/script.py"},
 }
 FILES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
 
@@ -45,7 +46,9 @@ def test_other_packages_come_in_through_their_doors_only(path: Path):
 
 
 def test_the_command_line_starts_without_torch_or_ray():
-    code = "import sys, orchestrator.cli; print([m for m in ('torch', 'ray', 'cv2', 'numba') if m in sys.modules])"
+    code = (
+        "import sys, orchestrator.cli; print([m for m in ('torch', 'ray', 'cv2', 'numba', 'matplotlib') if m in sys.modules])"
+    )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert loaded.stdout.strip() == "[]"
 

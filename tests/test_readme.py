@@ -48,8 +48,8 @@ def test_every_command_of_the_readme_runs_in_its_order(here: Path):
 def test_every_option_that_the_docs_name_exists(page: str, capsys: pytest.CaptureFixture[str]):
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     help_text = ""
-    for command in ("render", "plan", "sync", "resume", "status", "report", "verify"):
-        run([command, "--help"])
+    for command in ("render", "plan", "sync", "resume", "status", "report", "verify", "weights get"):
+        run([*command.split(), "--help"])
         help_text += capsys.readouterr().out
     named = set(re.findall(r"(--[a-z][a-z-]+)", text))
     assert named and not {option for option in named if option not in help_text}

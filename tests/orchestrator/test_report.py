@@ -8,6 +8,7 @@ from orchestrator.alignment import Alignment, align_line, summarise_alignment
 from orchestrator.report import Report, StageReport, format_report, least_certain, summarise_matches, timecode
 from tasks.work import Record
 from tests.factories import config_of, frame_index, record
+from vsalign.edits import find_edits
 from vsalign.framemap import FrameMap
 
 
@@ -51,6 +52,21 @@ def test_a_report_of_failed_chunks_names_them():
     matches = summarise_matches(FrameMap.identity(10, 10), frame_index(10))
     report = Report("o.mkv", "c", "r", False, 3, 10, (), matches, parked={"render-00001 (ref frames [3, 6))": "ValueError: x"})
     assert "render-00001 (ref frames [3, 6)): ValueError: x" in format_report(report.to_json())
+
+
+def test_the_edits_are_listed_up_to_a_dozen_and_all_of_them_kept():
+    clip_frame = np.concatenate([np.arange(50) + 50 * k if k % 2 else np.full(50, -1) for k in range(41)])
+    frame_map = FrameMap.of_clip_frames(clip_frame, 2050)
+    edits = find_edits(frame_map, np.arange(2050) / 24, np.arange(2050) / 24)
+    matches = summarise_matches(frame_map, frame_index(2050))
+    report = Report("o.mkv", "c", "r", True, 1, 2050, (), matches, edits=edits)
+    told = report.to_json()
+    lines = [line for line in format_report(told).splitlines() if "replaced" in line or "more" in line]
+    assert len(told["edits"]) == 21 and len(lines) == 13 and lines[-1].strip() == "and 9 more, in report.json"
+    none = format_report(Report("o.mkv", "c", "r", True, 1, 2050, (), matches).to_json())
+    assert "edits     none: both films show the same frames in the same order" in none
+    before = {key: value for key, value in told.items() if key != "edits"}
+    assert "edits" not in format_report(before)
 
 
 def test_timecodes():
