@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
@@ -36,13 +37,32 @@ class Band:
 def cost_band(ref: Rows, clip: Rows, view: View, first: Ints, width: int) -> Band:
     """Compare each ref frame with ``width`` clip frames from ``first`` (N,) on, seen through ``view``."""
     band = Band(first, np.ones((len(ref), width), np.float32), np.zeros(len(ref), np.float32))
+    # Fresh memory costs more than what is written to it: each thread's is used again for its next block.
+    free: SimpleQueue[_Room] = SimpleQueue()
+    for _ in range(threads()):
+        free.put(_Room.of(view, width))
 
     def fill(block: tuple[int, int]) -> None:
-        _fill(band, block, ref, clip, view)
+        room = free.get()
+        try:
+            _fill(band, block, ref, clip, view, room)
+        finally:
+            free.put(room)
 
     with ThreadPoolExecutor(threads()) as pool:
         list(pool.map(fill, _blocks(first, width)))
     return band
+
+
+@dataclass(frozen=True, eq=False)
+class _Room:
+    ref: npt.NDArray[np.int8]
+    clip: npt.NDArray[np.int8]
+
+    @classmethod
+    def of(cls, view: View, width: int) -> _Room:
+        rows, most = BLOCK, max(MOST_SPAN, width)
+        return cls(np.empty((rows, view.num_pixels), np.int8), np.empty((most, view.num_pixels), np.int8))
 
 
 def moved_band(band: Band, ref: Rows, clip: Rows, view: View, first: Ints) -> Band:
@@ -74,11 +94,11 @@ def _blocks(first: Ints, width: int) -> Iterator[tuple[int, int]]:
         yield start, len(first)
 
 
-def _fill(band: Band, block: tuple[int, int], ref: Rows, clip: Rows, view: View) -> None:
+def _fill(band: Band, block: tuple[int, int], ref: Rows, clip: Rows, view: View, room: _Room) -> None:
     start, stop = block
-    wanted = view.of_ref(np.asarray(ref[start:stop]))
+    wanted = view.of_ref(np.asarray(ref[start:stop]), room.ref)
     band.texture[start:stop] = wanted.texture
     first = band.first[start:stop]
     lo, hi = max(0, int(first.min())), min(len(clip), int(first.max()) + band.unlike.shape[1])
     if hi > lo:
-        unlike(wanted, view.of_clip(np.asarray(clip[lo:hi])), first - lo, band.unlike[start:stop])
+        unlike(wanted, view.of_clip(np.asarray(clip[lo:hi]), room.clip), first - lo, band.unlike[start:stop])
