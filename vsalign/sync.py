@@ -22,6 +22,7 @@ from vsalign.framing import first_geometry
 from vsalign.geometry import Geometry, edge_weight, pixel_grid, sampler
 from vsalign.guide import Guide, find_lines, make_guide
 from vsalign.judge import cost_along, judge, usual_cost
+from vsalign.pace import measured_rate
 from vsalign.path import ExactPath, least_path, without_lone_detours
 from vsalign.pulldown import pattern_length, regular_steps
 from vsalign.register import Telling, choose_telling, estimate_geometry
@@ -185,11 +186,11 @@ def _exact(films: _Films, coarse: CoarsePath, value: Floats, geometry: Geometry,
         path = _solve_band(band, guide, len(films.clip))
     frame_map, score = judge(path, band, len(films.clip))
     matched = frame_map.matched
-    offset = 0.0
-    if matched.any():
-        offset = float(np.median(films.clip_seconds[frame_map.clip_frame[matched]] - coarse.rate * films.ref_seconds[matched]))
+    clip_at, ref_at = films.clip_seconds[frame_map.clip_frame[matched]], films.ref_seconds[matched]
+    rate = measured_rate(clip_at, ref_at, coarse.rate)
+    offset = float(np.median(clip_at - rate * ref_at)) if matched.any() else 0.0
     rows = tuple(tuple(float(v) for v in row) for row in geometry.affine())
-    return SyncResult(frame_map, score, SyncFound(offset, coarse.rate, rows, len(lines)))  # type: ignore[arg-type]
+    return SyncResult(frame_map, score, SyncFound(offset, rate, rows, 1 + int(guide.restart.sum())))  # type: ignore[arg-type]
 
 
 def _first(guide: Guide, radius: int) -> Ints:
