@@ -179,9 +179,10 @@ def _exact(films: _Films, coarse: CoarsePath, value: Floats, geometry: Geometry,
     guide = make_guide(lines, coarse.rate, films.ref_seconds, films.clip_seconds, _alike(films, view))
     band = cost_band(films.ref, films.clip, view, _first(guide, radius), 2 * radius + 1)
     path = _solve_band(band, guide, len(films.clip))
-    if guide.restart.any():
-        cost = cost_along(path, band, len(films.clip))
-        guide = sharpen(guide, path.clip_frame, cost, usual_cost(cost, band), _alike(films, view))
+    cost = cost_along(path, band, len(films.clip))
+    sharper = sharpen(guide, path.clip_frame, cost, usual_cost(cost, band), _alike(films, view))
+    if sharper is not guide:
+        guide = sharper
         band = moved_band(band, films.ref, films.clip, view, _first(guide, radius))
         path = _solve_band(band, guide, len(films.clip))
     frame_map, score = judge(path, band, len(films.clip))
