@@ -88,7 +88,10 @@ def _elsewhere(path: ExactPath, cost: Floats, band: Band) -> Flags:
     far = np.where(np.abs(np.arange(band.unlike.shape[1]) - column) > NEIGHBOURS, band.unlike, np.inf).min(1)
     support = running_median(np.where(np.isfinite(far), far, 1.0).astype(np.float32) - cost)
     vague = (running_median(cost) > usual + MISSED_BY) & (cost > usual + CLEARLY_WORSE) & (support < SUPPORT)
-    return _without_lone(seen & (nothing | (vague & (band.texture > 1.5 * CLEAR_TEXTURE))))
+    rows = _without_lone(seen & (nothing | (vague & (band.texture > 1.5 * CLEAR_TEXTURE))))
+    # Nor do a frame or two that hardly resemble anything make a match amid frames that have none.
+    islands = ~rows & ~_without_lone(~rows) & (cost > usual + CLEARLY_WORSE)
+    return np.asarray(rows | islands, np.bool_)
 
 
 def _without_lone(rows: Flags) -> Flags:
