@@ -38,11 +38,13 @@ _EXPANDED = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(n
 class FrameReader:
     """Reads one video stream by frame number; a context manager, one decoder, memory independent of the film's length.
 
-    ``threads`` are the decoder's; the pictures don't depend on them.
+    ``threads`` are the decoder's; the pictures don't depend on them. With ``only_thumbs`` frames that no other frame is
+    predicted from go without the codec's deblocking: :meth:`thumbs` hardly sees it and comes sooner, the rest is refused.
     """
 
-    def __init__(self, probe: Probe, threads: int = 1) -> None:
+    def __init__(self, probe: Probe, threads: int = 1, *, only_thumbs: bool = False) -> None:
         self._info, self._index, self._threads = probe.info, probe.index, max(1, threads)
+        self._only_thumbs = only_thumbs
         self._plan = SeekPlan.of(probe.index, probe.info.codec)
         self._reorder_depth = reorder_depth(probe.index.packet)
         self._container: InputContainer | None = None
@@ -66,8 +68,11 @@ class FrameReader:
     def pictures(self, wanted: Iterable[int]) -> Iterator[tuple[int, Picture]]:
         """(frame number, picture) for each wanted number, in the order asked; ascending numbers cost one pass.
 
-        Raises IndexError for a number outside the index, DecodeError when the file doesn't give the frame.
+        Raises IndexError for a number outside the index, DecodeError when the file doesn't give the frame, ValueError from a
+        reader of thumbs alone.
         """
+        if self._only_thumbs:
+            raise ValueError("this reader was opened for thumbs alone, accepted is one without only_thumbs")
         for frame in wanted:
             if frame not in self._kept:
                 self._keep(frame, self._picture(self._decoded(frame), frame))
@@ -77,7 +82,23 @@ class FrameReader:
     def thumbs(self, frames: FrameRange, width: int, height: int) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
         """(frame number, luma (height, width) uint8, 0 black to 255 white) of a run of frames, averaged down by area."""
         for frame in frames:
-            yield frame, self._thumb(self._decoded(frame), width, height)
+            yield frame, self.thumb(self._decoded(frame), width, height)
+
+    def thumb(self, frame: av.VideoFrame, width: int, height: int) -> npt.NDArray[np.uint8]:
+        """Luma (height, width) uint8 of a decoded frame of this stream, as :meth:`thumbs` gives it."""
+        small = self._reformatter.reformat(
+            frame,
+            width=width,
+            height=height,
+            format="gray",
+            interpolation=Interpolation.AREA | _EXACT,
+            dst_color_range=ColorRange.JPEG,
+            threads=1,
+        )
+        thumb = _plane(small, 0, planar_format("gray")).astype(np.uint8, copy=False)
+        layout, colour = planar_format(frame.format.name), _colour_of(frame, self._info.colour)
+        # swscale takes all gray for full range; here untagged gray is limited, as everywhere in this project
+        return _EXPANDED[thumb] if layout.family == "gray" and colour.range != RANGE_FULL else thumb
 
     def _keep(self, frame: int, picture: Picture) -> None:
         self._kept[frame] = picture
@@ -191,6 +212,9 @@ class FrameReader:
             self._container, self._stream = open_stream(self._info.source)
             self._stream.thread_count = self._threads
             self._stream.thread_type = ThreadType.AUTO if self._threads > 1 else ThreadType.SLICE
+            if self._only_thumbs:
+                # Of frames that others are predicted from all must be right: errors would add up and depend on the key frame.
+                self._stream.codec_context.options = {"skip_loop_filter": "noref"}
         assert self._stream is not None
         if self._info.codec == "h264":
             # a flushed H.264 decoder forgets how far pictures are reordered and would drop some
@@ -212,21 +236,6 @@ class FrameReader:
             found = f"it is {frame.width}x{frame.height}, the stream began as {info.width}x{info.height}"
             raise DecodeError(str(info.source), number, found)
         return picture_of(frame, info.colour, self._reformatter)
-
-    def _thumb(self, frame: av.VideoFrame, width: int, height: int) -> npt.NDArray[np.uint8]:
-        small = self._reformatter.reformat(
-            frame,
-            width=width,
-            height=height,
-            format="gray",
-            interpolation=Interpolation.AREA | _EXACT,
-            dst_color_range=ColorRange.JPEG,
-            threads=1,
-        )
-        thumb = _plane(small, 0, planar_format("gray")).astype(np.uint8, copy=False)
-        layout, colour = planar_format(frame.format.name), _colour_of(frame, self._info.colour)
-        # swscale takes all gray for full range; here untagged gray is limited, as everywhere in this project
-        return _EXPANDED[thumb] if layout.family == "gray" and colour.range != RANGE_FULL else thumb
 
 
 def picture_of(frame: av.VideoFrame, stream_colour: ColourTags, reformatter: VideoReformatter) -> Picture:

@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
-from tasks.messages import AlignSettings, EncodeSettings, Role, SyncSettings, VideoFormat
+from tasks.messages import AlignSettings, EncodeSettings, MetricSettings, Role, SyncSettings, VideoFormat
 from vsalign.frames import FrameRange
+from vsalign.metric import Select
 
 #: Raised by hand when a change alters the numbers a stage produces, so that no old result is mixed with new ones.
 RECORD_SCHEMA = 1
-SCAN_ABI = 1
-SOLVE_ABI = 1
+SCAN_ABI = 2
+SOLVE_ABI = 2
+COMPARE_ABI = 1
+CHOOSE_ABI = 1
 RENDER_ABI = 2
 
 #: The film geometry of a clip that shows what the ref shows from edge to edge.
@@ -53,7 +56,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanWork(Work):
-    """Thumbs of the frames ``frames`` of one source."""
+    """Signatures of the frames ``frames`` of one source."""
 
     role: Role
     frames: FrameRange
@@ -66,6 +69,35 @@ class SolveWork(Work):
     clip_blobs: tuple[str, ...]
     ref_blobs: tuple[str, ...]
     settings: SyncSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareWork(Work):
+    """Costs, by a picture metric, of the clip frames around the one that the solve gave to each ref frame of ``ref_frames``."""
+
+    ref_frames: FrameRange
+    expected: tuple[int, ...]
+    """Per ref frame: the clip frame that the solve gave it, -1 where there is none and nothing is compared."""
+    film_geometry: tuple[float, ...]
+    """How the clip is laid onto the ref to be compared, as ``vsalign.warp.affine_warp`` takes it."""
+    tr: int
+    """Clip frames compared on each side of the expected one."""
+    metric: MetricSettings
+    select: Select
+    device: str = "cpu"
+    threads: int = 0
+    """Threads of a plugin's core; 0 leaves it its own number. The costs do not depend on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChooseWork(Work):
+    """The frame map of the whole film from all costs: each ref frame's least ("argmin") or the least-cost path ("path")."""
+
+    solved_blob: str
+    """The solve's map."""
+    cost_blobs: tuple[str, ...]
+    tr: int
+    select: Select
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

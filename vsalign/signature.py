@@ -14,7 +14,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from vsalign.contrast import normalise
+from vsalign.contrast import FLAT_POWER, gaussian_kernel, normalise_one, workspace
 from vsalign.thumb import SIGNATURE_BYTES, THUMB_HEIGHT, THUMB_WIDTH
 
 Signatures = npt.NDArray[np.uint8]
@@ -40,6 +40,7 @@ DETAIL_SIGMA = 1.8
 STEP, MOST_STEPS = 0.35, 7
 #: Halving with box filters would let fine patterns beat with the pixels, differently in each version of a film.
 _HALVING = np.array([1.0, 3.0, 3.0, 1.0], np.float32) / 8
+_KERNEL = gaussian_kernel(DETAIL_SIGMA)
 
 
 def sign(thumbs: npt.NDArray[np.uint8]) -> Signatures:
@@ -50,11 +51,8 @@ def sign(thumbs: npt.NDArray[np.uint8]) -> Signatures:
     if thumbs.ndim != 3 or thumbs.shape[1:] != (THUMB_HEIGHT, THUMB_WIDTH):
         raise ValueError(f"thumbs are {thumbs.shape}; accepted is (frames, {THUMB_HEIGHT}, {THUMB_WIDTH})")
     out = np.empty((len(thumbs), SIGNATURE_BYTES), np.uint8)
-    small = np.empty((len(thumbs), DETAIL_HEIGHT, DETAIL_WIDTH), np.float32)
-    _halve(thumbs, _HALVING, small)
-    _pack(normalise(small, DETAIL_SIGMA), np.float32(1 / STEP), out)
-    shape = (len(thumbs), LUMA_HEIGHT, 4, LUMA_WIDTH, 4)
-    out[:, DETAIL_BYTES:] = np.rint(small.reshape(shape).mean((2, 4))).astype(np.uint8).reshape(len(thumbs), -1)
+    work = workspace(DETAIL_HEIGHT, DETAIL_WIDTH, _KERNEL)
+    _sign(thumbs, _HALVING, _KERNEL, FLAT_POWER, np.float32(1 / STEP), work, out)
     return out
 
 
@@ -70,32 +68,53 @@ def luma(signatures: Signatures) -> npt.NDArray[np.uint8]:
     return signatures[:, DETAIL_BYTES:].reshape(len(signatures), LUMA_HEIGHT, LUMA_WIDTH)
 
 
+@numba.njit(cache=True, nogil=True)
+def _sign(thumbs, taps, kernel, flat, per_step, work, out):  # type: ignore[no-untyped-def]
+    """Frame by frame, so that what is worked in stays in the cache."""
+    small = np.empty((DETAIL_HEIGHT, DETAIL_WIDTH), np.float32)
+    local = np.empty_like(small)
+    for b in range(len(thumbs)):
+        _halve(thumbs[b], taps, small)
+        normalise_one(small, kernel, flat, work, local)
+        _pack(local.reshape(-1), per_step, out[b, :DETAIL_BYTES])
+        _average(small, out[b, DETAIL_BYTES:])
+
+
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _halve(pictures, taps, out):  # type: ignore[no-untyped-def]
+def _halve(picture, taps, out):  # type: ignore[no-untyped-def]
     """Both axes to half their size, edges repeated."""
-    height, width = pictures.shape[1:]
+    height, width = picture.shape
     row = np.empty(width, np.float32)
-    for b in range(len(pictures)):
-        for y in range(height // 2):
-            for x in range(width):
-                total = np.float32(0.0)
-                for t in range(4):
-                    total += taps[t] * pictures[b, min(max(2 * y + t - 1, 0), height - 1), x]
-                row[x] = total
-            for x in range(width // 2):
-                before, after = row[max(2 * x - 1, 0)], row[min(2 * x + 2, width - 1)]
-                out[b, y, x] = taps[0] * (before + after) + taps[1] * (row[2 * x] + row[2 * x + 1])
+    for y in range(height // 2):
+        before, after = picture[max(2 * y - 1, 0)], picture[min(2 * y + 2, height - 1)]
+        one, other = picture[2 * y], picture[2 * y + 1]
+        for x in range(width):
+            outer = np.float32(before[x]) + np.float32(after[x])
+            row[x] = taps[0] * outer + taps[1] * (np.float32(one[x]) + np.float32(other[x]))
+        for x in range(width // 2):
+            left, right = row[max(2 * x - 1, 0)], row[min(2 * x + 2, width - 1)]
+            out[y, x] = taps[0] * (left + right) + taps[1] * (row[2 * x] + row[2 * x + 1])
 
 
 @numba.njit(cache=True, nogil=True)
 def _pack(local, per_step, out):  # type: ignore[no-untyped-def]
     """Two pixels a byte, the left one in the low half, each as its steps + 8."""
-    pixels = local.reshape(len(local), -1)
-    for b in range(len(local)):
-        for p in range(pixels.shape[1] // 2):
-            low = min(max(np.rint(pixels[b, 2 * p] * per_step), -MOST_STEPS), MOST_STEPS)
-            high = min(max(np.rint(pixels[b, 2 * p + 1] * per_step), -MOST_STEPS), MOST_STEPS)
-            out[b, p] = np.uint8((int(low) + 8) | (int(high) + 8) << 4)
+    for p in range(len(out)):
+        low = min(max(np.rint(local[2 * p] * per_step), -MOST_STEPS), MOST_STEPS)
+        high = min(max(np.rint(local[2 * p + 1] * per_step), -MOST_STEPS), MOST_STEPS)
+        out[p] = np.uint8((int(low) + 8) | (int(high) + 8) << 4)
+
+
+@numba.njit(cache=True, nogil=True)
+def _average(small, out):  # type: ignore[no-untyped-def]
+    """Means of 4x4 pixels, rounded."""
+    for p in range(len(out)):
+        y, x = 4 * (p // LUMA_WIDTH), 4 * (p % LUMA_WIDTH)
+        total = np.float32(0.0)
+        for dy in range(4):
+            for dx in range(4):
+                total += small[y + dy, x + dx]
+        out[p] = np.uint8(np.rint(total * np.float32(1 / 16)))
 
 
 @numba.njit(cache=True, nogil=True)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from av.packet import Packet
+from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from tasks import decode
@@ -357,6 +358,37 @@ def test_a_thumb_depends_on_its_frame_alone(films: dict[str, Path]) -> None:
         with FrameReader(found) as reader:
             for n, thumb in reader.thumbs(FrameRange(start, min(48, start + 3)), 20, 15):
                 assert np.array_equal(thumb, whole[n])
+
+
+@pytest.mark.parametrize("name", FILMS)
+def test_a_reader_of_thumbs_alone_gives_the_same_from_wherever_it_begins(films: dict[str, Path], name: str) -> None:
+    found, dice = probed(films[name]), random.Random(name)
+    with FrameReader(found, threads=2, only_thumbs=True) as reader:
+        whole = dict(reader.thumbs(found.index.whole, 80, 60))
+    for start in dice.sample(range(len(found.index)), 6):
+        with FrameReader(found, only_thumbs=True) as reader:
+            for n, thumb in reader.thumbs(FrameRange(start, min(len(found.index), start + 3)), 80, 60):
+                assert np.array_equal(thumb, whole[n])
+
+
+def test_a_reader_of_thumbs_alone_deblocks_all_that_others_need(films: dict[str, Path]) -> None:
+    """Frames that others are predicted from are decoded in full, so that nothing adds up."""
+    film = films["h264-open-gop.ts"]
+    found = probed(film)
+    with FrameReader(found) as full, FrameReader(found, only_thumbs=True) as quick:
+        pairs = zip(full.thumbs(found.index.whole, 80, 60), quick.thumbs(found.index.whole, 80, 60), strict=True)
+        apart = [np.abs(one.astype(int) - other) for (_, one), (_, other) in pairs]
+    with av.open(str(film)) as container:
+        kinds = [frame.pict_type for frame in container.decode(video=0)]
+    assert all(not step.any() for step, kind in zip(apart, kinds, strict=True) if kind != PictureType.B)
+    assert any(step.any() for step in apart)
+    assert max(step.mean() for step in apart) < 1
+
+
+def test_a_reader_of_thumbs_alone_refuses_pictures(films: dict[str, Path]) -> None:
+    found = probed(films["h264-open-gop.ts"])
+    with FrameReader(found, only_thumbs=True) as reader, pytest.raises(ValueError, match="thumbs alone"):
+        next(reader.pictures([0]))
 
 
 # --- where decoding starts (pure)
