@@ -26,6 +26,7 @@ from orchestrator.verify import check_output_file
 from orchestrator.walk import render as render_job
 from orchestrator.walk import sync as sync_films
 from orchestrator.works import plan_job, render_works
+from tasks.metrics import BY_SIGNATURE
 from tasks.probe import parse_source
 from vsalign.editkinds import NO_EDITS, Edit
 from vsalign.errors import InputError
@@ -33,6 +34,8 @@ from vsalign.framemap import FrameMap
 
 #: Films smaller than this are scanned quicker in one process than Ray takes to start.
 SHORT_FILM_BYTES = 200_000_000
+#: The same where their pictures are compared as well.
+SHORT_COMPARED_BYTES = 20_000_000
 
 
 def render(config: JobConfig, resuming: bool = False) -> int:
@@ -138,4 +141,5 @@ def demo(folder: Path, pool: str) -> int:
 def _pool_for(config: JobConfig) -> str:
     sizes = [Path(parse_source(given).path) for given in (config.clip, config.ref)]
     total = sum(path.stat().st_size for path in sizes if path.is_file())
-    return "local" if total < SHORT_FILM_BYTES else "ray"
+    most = SHORT_FILM_BYTES if config.sync.precision == BY_SIGNATURE else SHORT_COMPARED_BYTES
+    return "local" if total < most else "ray"

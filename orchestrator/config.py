@@ -13,7 +13,9 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tasks.messages import AlignSettings, EncodeSettings, MismatchShow, SyncSettings
+from tasks.metrics import BY_SIGNATURE
 from vsalign.errors import InputError
+from vsalign.metric import Select
 from vsalign.settings import DEFAULT_SMOOTH_TIME, MOST_ITERATIONS
 
 JOB_SCHEMA = 1
@@ -35,12 +37,22 @@ class SyncConfig(_Section):
     offset: int = Field(0, description="a whole number of clip frames (clip frame = expected frame + offset)")
     frame_map: str = Field("", description="path of a CSV with columns ref_frame, clip_frame")
     tr: int = Field(20, ge=1, le=1000, description="a whole number of clip frames from 1 to 1000")
+    precision: int = Field(BY_SIGNATURE, ge=1, le=4, description="1 PlaneStats, 2 a plugin's metric, 3 TOPIQ, 4 signatures")
+    select: Select = Field("path", description='"path" or "argmin"')
     force: bool = Field(False, description="true or false")
 
     @model_validator(mode="after")
     def _map_is_named(self) -> SyncConfig:
         if (self.mode == "map") != bool(self.frame_map):
             raise ValueError('sync.frame_map goes with sync.mode = "map", and only with it')
+        return self
+
+    @model_validator(mode="after")
+    def _precision_has_a_use(self) -> SyncConfig:
+        if self.precision != BY_SIGNATURE and self.mode != "auto":
+            raise ValueError(f'sync.precision is {self.precision} and sync.mode {self.mode!r}; accepted: 4, or mode "auto"')
+        if self.precision == BY_SIGNATURE and self.select != "path":
+            raise ValueError(f'sync.select is {self.select!r}; accepted with sync.precision 4: "path" ("argmin": with 1 to 3)')
         return self
 
     def settings(self) -> SyncSettings:

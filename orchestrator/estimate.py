@@ -15,6 +15,14 @@ DEFAULT_CRF = {"libx264": 16.0, "libx265": 18.0, "libsvtav1": 24.0}
 ALIGN_MPIX_PER_CORE_SECOND = {1: 6.0, 2: 2.5, 3: 0.8, 4: 0.4}
 ENCODE_MPIX_PER_CORE_SECOND = {"libx264": 10.0, "libx265": 2.5, "libsvtav1": 4.0, "ffv1": 25.0, "prores_ks": 20.0}
 SCAN_MPIX_PER_CORE_SECOND = 200.0
+#: By sync's precision: million pixels of a pair of frames per second of one CPU core, and how many pairs a ref frame has at
+#: most (where signatures rank the clip frames first, few are left).
+COMPARE_MPIX_PER_CORE_SECOND = {1: 4000.0, 2: 25.0, 3: 0.4}
+MOST_COMPARED = {1: 2001, 2: 12, 3: 12}
+#: Decoding both films once more and laying the clip onto the ref.
+LAY_MPIX_PER_CORE_SECOND = 10.0
+#: Bytes of a clip frame's number and cost, about half of which is left when they are stored.
+COST_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +34,12 @@ class Estimate:
     output_bytes: int
     scan_seconds: float
     render_seconds: float
+    compare_seconds: float = 0.0
+    compare_bytes: int = 0
 
     @property
     def job_dir_bytes(self) -> int:
-        return self.segment_bytes + self.scan_bytes
+        return self.segment_bytes + self.scan_bytes + self.compare_bytes
 
 
 def estimate(inputs: Inputs, config: JobConfig, num_workers: int, num_chunks: int = 1) -> Estimate:
@@ -48,6 +58,11 @@ def estimate(inputs: Inputs, config: JobConfig, num_workers: int, num_chunks: in
     if config.align.warp:
         observed = frames + 2 * config.align.radius * (num_chunks - 1)
         render_seconds += observed * config.align.iterations * mpix / ALIGN_MPIX_PER_CORE_SECOND[config.align.precision]
+    pairs = _compared_pairs(config) * frames
+    compare_seconds = 0.0
+    if pairs:
+        compare_seconds = pairs * mpix / COMPARE_MPIX_PER_CORE_SECOND[config.sync.precision]
+        compare_seconds += frames * mpix / LAY_MPIX_PER_CORE_SECOND
     workers = max(num_workers * config.run.cores_per_worker, 1)
     return Estimate(
         segment_bytes=segment_bytes,
@@ -55,7 +70,16 @@ def estimate(inputs: Inputs, config: JobConfig, num_workers: int, num_chunks: in
         output_bytes=segment_bytes + (inputs.ref.info.size_bytes // 20 if config.output.audio != "none" else 0),
         scan_seconds=scan_mpix / SCAN_MPIX_PER_CORE_SECOND / workers,
         render_seconds=render_seconds / workers,
+        compare_seconds=compare_seconds / workers,
+        compare_bytes=pairs * COST_BYTES,
     )
+
+
+def _compared_pairs(config: JobConfig) -> int:
+    """Clip frames that a metric compares with each ref frame; 0 where the signatures decide alone."""
+    if config.sync.mode != "auto" or config.sync.precision not in MOST_COMPARED:
+        return 0
+    return min(2 * config.sync.tr + 1, MOST_COMPARED[config.sync.precision])
 
 
 def _bits_per_pixel(codec: str, crf: float | None) -> float:

@@ -22,6 +22,12 @@ NoSync = Annotated[bool, typer.Option("--no-sync", help="Clip frame = ref frame.
 Offset = Annotated[int | None, typer.Option("--offset", help="No search: clip frame = expected frame + N.")]
 MapOption = Annotated[str | None, typer.Option("--frame-map", help="Your own map: CSV with ref_frame, clip_frame.")]
 Radius = Annotated[int | None, typer.Option("--tr", help="Temporal radius: clip frames searched on each side [20].")]
+_SELECT = "Each ref frame alone (argmin), or the best path over the film (path) [path]."
+_BY = "Frames compared by: 1 PlaneStats, 2 a plugin's metric, 3 TOPIQ, 4 signatures [4]."
+MapPrecision = Annotated[str | None, typer.Option("--precision", help=_BY)]
+MapSelect = Annotated[str | None, typer.Option("--select", help=_SELECT)]
+SyncPrecision = Annotated[str | None, typer.Option("--sync-precision", help=_BY)]
+SyncSelect = Annotated[str | None, typer.Option("--sync-select", help=_SELECT)]
 Force = Annotated[bool, typer.Option("--force", help="Go on although clip and ref seem to have nothing in common.")]
 NoWarp = Annotated[bool, typer.Option("--no-warp", help="Leave geometry alone but for scaling to ref's size.")]
 WideSearch = Annotated[bool, typer.Option("--wide-search", help="First look for other crops, rotation, scale.")]
@@ -70,7 +76,12 @@ _FLAGS = {
     "run": ("pool", "address", "workers", "cores_per_worker", "device", "chunk_frames", "allow_truncated", "job", "quiet"),
     "encode": ("codec", "crf", "preset"),
 }
-_RENAMED = {"pix_fmt": "pixel_format", "encode_threads": "threads"}
+_RENAMED = {
+    "pix_fmt": ("encode", "pixel_format"),
+    "encode_threads": ("encode", "threads"),
+    "sync_precision": ("sync", "precision"),
+    "sync_select": ("sync", "select"),
+}
 
 
 def config_of(flags: dict[str, Any]) -> JobConfig:
@@ -102,9 +113,9 @@ def _tables(flags: dict[str, Any]) -> dict[str, dict[str, Any]]:
     tables: dict[str, dict[str, Any]] = {
         table: {key: flags[key] for key in keys if _given(flags, key)} for table, keys in _FLAGS.items()
     }
-    for flag, key in _RENAMED.items():
+    for flag, (table, key) in _RENAMED.items():
         if flags.get(flag) is not None:
-            tables["encode"][key] = flags[flag]
+            tables[table][key] = flags[flag]
     if flags.get("encoder_opt"):
         tables["encode"]["options"] = dict(_option(text) for text in flags["encoder_opt"])
     if flags.get("no_warp"):

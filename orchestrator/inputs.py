@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasks.messages import Probe, VideoFormat
+from tasks.messages import MetricSettings, Probe, VideoFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +12,8 @@ class Inputs:
     """Probed sources and the format of the output; ``notices`` are lines the user should read.
 
     ``weights`` and ``weights_sha256``: the network's file (path "" where every worker finds it in its own package) and its
-    hash; "" for an engine without. ``mask_sha256`` is of the whole file: a mask may be painted over in place.
+    hash; "" for an engine without. ``mask_sha256`` is of the whole file: a mask may be painted over in place. ``metric``: what
+    compares pictures where the signatures alone do not decide.
     """
 
     clip: Probe
@@ -25,3 +26,4 @@ class Inputs:
     mask_sha256: str = ""
     weights: str = ""
     weights_sha256: str = ""
+    metric: MetricSettings | None = None

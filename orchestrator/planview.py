@@ -27,7 +27,7 @@ def plan_table(plan: Plan, inputs: Inputs, need: Estimate, num_workers: int) -> 
             table.add_row("...", f"{len(plan.chunks) - MAX_ROWS} more", "", "", "", "")
         table.add_row(*_row(chunk, inputs))
     halo = max(max(c.ref_frames.start - c.observed.start, c.observed.stop - c.ref_frames.stop) for c in plan.chunks)
-    return table, _halo(halo) + _slower(inputs) + _estimates(need, num_workers)
+    return table, _compared(plan, inputs, need) + _halo(halo) + _slower(inputs) + _estimates(need, num_workers)
 
 
 def plan_json(plan: Plan, inputs: Inputs, need: Estimate, num_workers: int, fingerprints: Sequence[str]) -> dict[str, Any]:
@@ -49,10 +49,12 @@ def plan_json(plan: Plan, inputs: Inputs, need: Estimate, num_workers: int, fing
             for chunk, fingerprint in zip(plan.chunks, fingerprints, strict=True)
         ],
         "scans": [{"role": scan.role, "frames": [scan.frames.start, scan.frames.stop]} for scan in plan.scans],
+        "compare": _compare_json(plan, inputs),
         "estimate": {
             "job_dir_bytes": need.job_dir_bytes,
             "output_bytes": need.output_bytes,
             "scan_seconds": round(need.scan_seconds, 1),
+            "compare_seconds": round(need.compare_seconds, 1),
             "render_seconds": round(need.render_seconds, 1),
         },
     }
@@ -73,6 +75,24 @@ def _row(chunk: Chunk, inputs: Inputs) -> tuple[str, ...]:
         str(chunk.clip_packets),
         f"{chunk.clip_bytes / 1e6:.2f}",
     )
+
+
+def _compared(plan: Plan, inputs: Inputs, need: Estimate) -> str:
+    if inputs.metric is None:
+        return ""
+    return (
+        f"after the solve {inputs.metric.name} compares each of the {len(plan.chunks)} chunks with the clip frames around its "
+        f"own, about {need.compare_seconds:.0f} s{' without a GPU' if inputs.metric.on_gpu else ''}; then the map is chosen\n"
+    )
+
+
+def _compare_json(plan: Plan, inputs: Inputs) -> dict[str, Any] | None:
+    """The units of the compare stage; None where the signatures decide alone."""
+    metric = inputs.metric
+    if metric is None:
+        return None
+    ranges = [[chunk.ref_frames.start, chunk.ref_frames.stop] for chunk in plan.chunks]
+    return {"precision": metric.precision, "metric": str(metric), "ref_frames": ranges}
 
 
 def _slower(inputs: Inputs) -> str:

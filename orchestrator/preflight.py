@@ -17,6 +17,7 @@ from tasks.errors import StitchError
 from tasks.formats import planar_format
 from tasks.joinplan import check_times
 from tasks.messages import MediaInfo, Probe, VideoFormat
+from tasks.metrics import find_metric
 from tasks.probe import parse_source, probe
 from tasks.sound import check_sound
 from tasks.stitch import check_audio
@@ -70,12 +71,13 @@ def look_at_sources(config: JobConfig) -> Inputs:
     mask = _probe_mask(config) if config.align.mask else None
     mask_sha256 = file_sha256(Path(mask.info.source.path)) if mask else ""
     weights, sha256 = find_rife_weights(config.align)
+    metric = find_metric(config.sync.precision, config.run.device) if config.sync.mode == "auto" else None
     settings = config.encode.settings()
     pixel_format, notice = choose_pixel_format(settings.codec, settings.pixel_format or clip.info.pixel_format)
     notices = (notice, *_notices(clip, ref, config))
     video = video_format(clip.info, ref.info)
     told = tuple(line for line in notices if line)
-    return Inputs(clip, ref, fallback, video, pixel_format, told, mask, mask_sha256, weights, sha256)
+    return Inputs(clip, ref, fallback, video, pixel_format, told, mask, mask_sha256, weights, sha256, metric)
 
 
 def video_format(clip: MediaInfo, ref: MediaInfo) -> VideoFormat:
@@ -140,7 +142,7 @@ def check_disk(config: JobConfig, need: Estimate) -> None:
 
 def _bytes_in(job_dir: Path) -> int:
     """Bytes of results that a job has already."""
-    results = (path for folder in ("scan", "seg") for path in (job_dir / folder).glob("*"))
+    results = (path for folder in ("scan", "costs", "seg") for path in (job_dir / folder).glob("*"))
     return sum(path.stat().st_size for path in results)
 
 

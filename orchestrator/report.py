@@ -156,9 +156,10 @@ def format_report(report: Mapping[str, Any]) -> str:
 
 def sync_line(facts: Mapping[str, float | int | str]) -> str:
     """What the solve found, in one line."""
-    offset, rate = facts["offset_seconds"], facts["rate_ratio"]
-    moved = f"clip time = ref time {_signed(float(offset))} s"
-    return f"score {facts['score']:.3f}, {moved}, clip runs at {float(rate):.6f} of ref's rate"
+    offset, rate = float(facts["offset_seconds"]), float(facts["rate_ratio"])
+    scaled = "ref time" if rate == 1.0 else f"{rate:.6f} x ref time"
+    by = f", frames compared by {facts['metric']} ({facts['select']})" if "metric" in facts else ""
+    return f"score {facts['score']:.3f}, clip time = {scaled} {'+' if offset >= 0 else '-'} {abs(offset):.3f} s{by}"
 
 
 def _output_line(report: Mapping[str, Any]) -> str:

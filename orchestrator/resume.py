@@ -10,7 +10,7 @@ from tasks.store import JobStore
 from tasks.work import Record, Work
 
 #: Inputs whose values tell people nothing, and inputs that change with others, which say it better.
-_DIGESTS = {"frame map", "frame map halo", "film geometry"}
+_DIGESTS = {"frame map", "frame map halo", "film geometry", "expected frames", "solve", "costs"}
 _FOLLOWS_FROM = {"frame map halo": {"align.smooth_time", "align.warp"}, "film geometry": {"align.warp"}}
 
 

@@ -28,6 +28,7 @@ def job_status(job_dir: Path) -> dict[str, Any]:
         "chunks": len(chunks),
         "chunks_done": len(done & chunks),
         "scans_done": sum(1 for name in done if name.startswith("scan-")),
+        "compared_done": sum(1 for name in done if name.startswith("compare-")),
         "failures": dict(failures),
         "last_event": events[-1] if events else None,
     }
@@ -48,6 +49,7 @@ def status_text(status: dict[str, Any]) -> str:
     state = "published" if status["out_exists"] else "not published yet"
     return (
         f"{status['out']}: {state}\n"
-        f"chunks with a result: {status['chunks_done']} of {status['chunks']}; scans: {status['scans_done']}\n"
+        f"chunks with a result: {status['chunks_done']} of {status['chunks']}; scans: {status['scans_done']}"
+        f"{'; compared: ' + str(status['compared_done']) if status['compared_done'] else ''}\n"
         f"failed attempts: {failures}"
     )

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orchestrator.compareworks import choose_work, compare_works
 from orchestrator.errors import StageFailed
 from orchestrator.jobdir import discard
 from orchestrator.jobrun import JobRun, UnitsDone, do_units
 from orchestrator.plan import expected_clip_frames
 from orchestrator.report import StageReport
 from orchestrator.works import scan_works, solve_work
-from tasks.work import SAME_PICTURE
+from tasks.messages import MetricSettings
+from tasks.work import SAME_PICTURE, Record
 from vsalign.editkinds import Edit
 from vsalign.edits import find_edits
 from vsalign.errors import NoMatchError
@@ -75,7 +77,32 @@ def _solved_map(run: JobRun) -> tuple[FrameMap, Facts, tuple[StageReport, ...]]:
         raise NoMatchError(score, needed)
     text = (run.job.store.read(record.blob) or b"").decode()
     frame_map = FrameMap.from_csv(text, len(run.inputs.ref.index), len(run.inputs.clip.index))
-    return frame_map, record.facts, (scans.report, solved.report)
+    if run.inputs.metric is None:
+        return frame_map, record.facts, (scans.report, solved.report)
+    chosen, stages = _compared_map(run, run.inputs.metric, frame_map, record)
+    facts = {**record.facts, "precision": run.config.sync.precision, "select": run.config.sync.select}
+    return chosen, {**facts, "metric": run.inputs.metric.name}, (scans.report, solved.report, *stages)
+
+
+def _compared_map(
+    run: JobRun, metric: MetricSettings, solved: FrameMap, record: Record
+) -> tuple[FrameMap, tuple[StageReport, ...]]:
+    """The map anew: each ref frame that the solve matched against the clip frames around its own, by the metric."""
+    works = compare_works(run.plan, run.inputs, run.config, solved, _six(record.facts), run.job_dir)
+    run.ui.say(f"compare: by {metric.name}, {2 * run.config.sync.tr + 1} clip frames around each")
+    compared = do_units(run, "compare", "chunks", works, kind="spatial" if metric.on_gpu else "temporal")
+    _nothing_parked("compare", compared)
+    work = choose_work(run.inputs, run.config, works, compared.records, record, run.job_dir)
+    chosen = do_units(run, "choose", "maps", [work], kind="temporal")
+    _nothing_parked("choose", chosen)
+    text = (run.job.store.read(chosen.records[work.name].blob) or b"").decode()
+    frame_map = FrameMap.from_csv(text, len(run.inputs.ref.index), len(run.inputs.clip.index))
+    return frame_map, (compared.report, chosen.report)
+
+
+def _six(facts: Facts) -> tuple[float, ...]:
+    """The film geometry that a solve's record tells."""
+    return tuple(float(number) for number in str(facts["film_geometry"]).split())
 
 
 def _film_geometry(run: JobRun, facts: Facts) -> tuple[float, ...]:

@@ -43,10 +43,10 @@ def solve_work(plan: Plan, inputs: Inputs, config: JobConfig, scans: Mapping[str
         inputs={
             "abi": str(SOLVE_ABI),
             "signature": f"{THUMB_WIDTH}x{THUMB_HEIGHT} {SIGNATURE_BYTES}",
-            "clip": _identity(inputs.clip.info),
-            "ref": _identity(inputs.ref.info),
+            "clip": identity(inputs.clip.info),
+            "ref": identity(inputs.ref.info),
             "sync.tr": str(settings.temporal_radius),
-            **_versions("numpy"),
+            **versions("numpy"),
         },
         num_frames=len(inputs.ref.index),
         clip_blobs=tuple(scans[_scan_name(scan)].blob for scan in plan.scans if scan.role == "clip"),
@@ -113,10 +113,10 @@ def _scan_work(scan: Scan, info: MediaInfo, job_dir: str) -> ScanWork:
         job_dir=job_dir,
         inputs={
             "abi": str(SCAN_ABI),
-            "source": _identity(info),
+            "source": identity(info),
             "frames": str(scan.frames),
             "signature": f"{THUMB_WIDTH}x{THUMB_HEIGHT} {SIGNATURE_BYTES}",
-            **_versions("av"),
+            **versions("av"),
         },
         num_frames=len(scan.frames),
         role=scan.role,
@@ -137,7 +137,7 @@ def _render_work(
     own = np.unique(here[0][here[1] >= 0])
     window = window_rows(own, frame_map, radius)
     halo = np.setdiff1d(window, own, assume_unique=True)
-    rows_used = {"frame map": _digest(*here), "frame map halo": _digest(halo, frame_map.clip_frame[halo]) if len(halo) else ""}
+    rows_used = {"frame map": digest(*here), "frame map halo": digest(halo, frame_map.clip_frame[halo]) if len(halo) else ""}
     return replace(
         common,
         name=f"render-{chunk.index:05d}",
@@ -165,17 +165,17 @@ def _render_inputs(inputs: Inputs, config: JobConfig) -> WorkInputs:
     align = {f"align.{key}": str(value) for key, value in asdict(config.align.settings()).items() if key != "weights"}
     encode = {f"encode.{key}": str(value) for key, value in asdict(config.encode.settings()).items()}
     video = {f"output {key}": str(value) for key, value in asdict(inputs.video).items()}
-    fallback = {"fallback": _identity(inputs.fallback.info)} if inputs.fallback else {}
+    fallback = {"fallback": identity(inputs.fallback.info)} if inputs.fallback else {}
     return {
         "abi": str(RENDER_ABI),
-        "clip": _identity(inputs.clip.info),
-        "ref": _identity(inputs.ref.info),
+        "clip": identity(inputs.clip.info),
+        "ref": identity(inputs.ref.info),
         "pixel format": inputs.pixel_format,
         **fallback,
         **align,
         **encode,
         **video,
-        **_versions("av", "numpy", "torch", "numba", "opencv"),
+        **versions("av", "numpy", "torch", "numba", "opencv"),
     }
 
 
@@ -183,17 +183,20 @@ def _scan_name(scan: Scan) -> str:
     return f"scan-{scan.role}-{scan.index:05d}"
 
 
-def _identity(info: MediaInfo) -> str:
+def identity(info: MediaInfo) -> str:
+    """What a source counts as in fingerprints, wherever it lies."""
     return f"{info.identity}#v:{info.source.video_stream}"
 
 
-def _versions(*names: str) -> WorkInputs:
-    versions = library_versions()
-    return {f"{name} version": versions[name] for name in names}
+def versions(*names: str) -> WorkInputs:
+    """The versions of libraries that a unit's result depends on."""
+    here = library_versions()
+    return {f"{name} version": here[name] for name in names}
 
 
-def _digest(*arrays: npt.NDArray[np.int64]) -> str:
-    digest = hashlib.sha256()
+def digest(*arrays: npt.NDArray[np.int64]) -> str:
+    """A short hash of rows of numbers."""
+    total = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
-    return digest.hexdigest()[:16]
+        total.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
+    return total.hexdigest()[:16]

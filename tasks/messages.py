@@ -180,6 +180,26 @@ class SyncSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricSettings:
+    """What tells how unlike two pictures are, as it was found before the work began (:func:`tasks.metrics.find_metric`).
+
+    ``precision``: 1 PlaneStats, 2 the metric of a VapourSynth plugin, 3 TOPIQ. ``name`` and ``version`` (the plugin's, or the
+    hash of the network's weights) are part of every fingerprint. ``backend`` as the plugin's filter was chosen by, "" for none.
+    ``weights``: path of the network's file. ``on_gpu``: it runs on a GPU where the worker has one.
+    """
+
+    precision: int
+    name: str
+    version: str
+    backend: str = ""
+    weights: str = ""
+    on_gpu: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.version}" if self.precision == 2 else f"{self.name} {self.version}"
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """One encoded chunk as found on disk; ``num_frames`` and ``sha256`` are counted from the file, not copied from the plan."""
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 import traceback
+from pathlib import Path
 from time import perf_counter
 
 from tasks.commit import commit, find_record
 from tasks.device import resolve_device
 from tasks.progress import OnFrame
-from tasks.store import open_store
-from tasks.work import Record, RenderWork, ScanWork, SolveWork, Work
+from tasks.store import JobStore, open_store
+from tasks.work import ChooseWork, CompareWork, Record, RenderWork, ScanWork, SolveWork, Work
+
+Facts = dict[str, float | int | str]
 
 
 def perform(work: Work, attempt: int, on_frame: OnFrame) -> Record:
@@ -24,25 +27,8 @@ def perform(work: Work, attempt: int, on_frame: OnFrame) -> Record:
         return done
     folder, started = store.scratch(), perf_counter()
     try:
-        facts: dict[str, float | int | str] = {}
-        device = "cpu"
-        if isinstance(work, ScanWork):
-            from tasks.scan import scan_chunk
-
-            made, blob_folder = scan_chunk(work, store, folder, on_frame), "scan"
-        elif isinstance(work, SolveWork):
-            from tasks.solve import solve_film
-
-            made, facts = solve_film(work, store, folder)
-            blob_folder = "map"
-        elif isinstance(work, RenderWork):
-            from tasks.render import render_chunk
-
-            device = resolve_device(work.device)
-            made, facts = render_chunk(work, store, folder, on_frame, device)
-            blob_folder = "seg"
-        else:
-            raise TypeError(f"no such work: {type(work).__name__}")
+        device = resolve_device(work.device) if isinstance(work, CompareWork | RenderWork) else "cpu"
+        made, blob_folder, facts = _make(work, store, folder, on_frame, device)
         seconds = perf_counter() - started
         return commit(store, work, made, folder=blob_folder, attempt=attempt, seconds=seconds, device=device, facts=facts)
     except Exception:
@@ -50,3 +36,30 @@ def perform(work: Work, attempt: int, on_frame: OnFrame) -> Record:
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make(work: Work, store: JobStore, folder: Path, on_frame: OnFrame, device: str) -> tuple[Path, str, Facts]:
+    """The file made in ``folder``, the job directory's folder for it, and facts for its record."""
+    if isinstance(work, ScanWork):
+        from tasks.scan import scan_chunk
+
+        return scan_chunk(work, store, folder, on_frame), "scan", {}
+    if isinstance(work, SolveWork):
+        from tasks.solve import solve_film
+
+        made, facts = solve_film(work, store, folder)
+        return made, "map", facts
+    if isinstance(work, CompareWork):
+        from tasks.compare import compare_chunk
+
+        return compare_chunk(work, store, folder, on_frame, device), "costs", {}
+    if isinstance(work, ChooseWork):
+        from tasks.choose import choose_film
+
+        return choose_film(work, store, folder), "map", {}
+    if isinstance(work, RenderWork):
+        from tasks.render import render_chunk
+
+        made, facts = render_chunk(work, store, folder, on_frame, device)
+        return made, "seg", facts
+    raise TypeError(f"no such work: {type(work).__name__}")

@@ -17,8 +17,8 @@ from vsalign.signature import Rows
 
 Ints = npt.NDArray[np.int64]
 
-#: Ref frames per block, and how many clip frames a block may span before it is split.
-BLOCK, MOST_SPAN = 384, 1500
+#: Ref frames per block, and how many clip frames more than a band's width a block may span before it is split.
+BLOCK, MOST_SPAN = 384, 1100
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class _Room:
 
     @classmethod
     def of(cls, view: View, width: int) -> _Room:
-        rows, most = BLOCK, max(MOST_SPAN, width)
+        rows, most = BLOCK, MOST_SPAN + width
         return cls(np.empty((rows, view.num_pixels), np.int8), np.empty((most, view.num_pixels), np.int8))
 
 
@@ -76,8 +76,8 @@ def moved_band(band: Band, ref: Rows, clip: Rows, view: View, first: Ints) -> Ba
 
 
 def threads() -> int:
-    """Threads for blocks of frames: the machine's cores, of which more than eight only wait for memory."""
-    return max(1, min(os.cpu_count() or 1, 8))
+    """Threads for blocks of frames: the cores this process may use, of which more than eight only wait for memory."""
+    return max(1, min(len(os.sched_getaffinity(0)), 8))
 
 
 def _blocks(first: Ints, width: int) -> Iterator[tuple[int, int]]:
@@ -86,7 +86,7 @@ def _blocks(first: Ints, width: int) -> Iterator[tuple[int, int]]:
     low = high = int(first[0]) if len(first) else 0
     for i, column in enumerate(first.tolist()):
         lo, hi = min(low, column), max(high, column)
-        if i > start and (i - start == BLOCK or hi - lo + width > MOST_SPAN):
+        if i > start and (i - start == BLOCK or hi - lo > MOST_SPAN):
             yield start, i
             start, lo, hi = i, column, column
         low, high = lo, hi

@@ -6,7 +6,7 @@ start and end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,40 @@ class Times:
         return ref_frames, clip_frames, _span(self.ref, ref_frames), _span(self.clip, clip_frames)
 
 
+@dataclass(frozen=True, eq=False)
+class _Ranges:
+    """Frame ranges in order of their starts, so many that each question has to be asked of all at once."""
+
+    starts: Ints
+    stops: Ints
+
+    @classmethod
+    def of(cls, ranges: Iterable[FrameRange]) -> _Ranges:
+        pairs = sorted((part.start, part.stop) for part in ranges)
+        return cls(*np.array(pairs, np.int64).reshape(-1, 2).T)
+
+    def left_of(self, whole: FrameRange) -> list[FrameRange]:
+        """What these leave of ``whole``, none of it empty."""
+        left, at = [], whole.start
+        for k in np.flatnonzero((self.starts < whole.stop) & (self.stops > whole.start)).tolist():
+            left.append(FrameRange(at, max(int(self.starts[k]), at)))
+            at = max(at, min(int(self.stops[k]), whole.stop))
+        left.append(FrameRange(at, max(whole.stop, at)))
+        return [part for part in left if len(part)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Moved:
+    """The frames of both films that are found in another order."""
+
+    ref: _Ranges
+    clip: _Ranges
+
+    @classmethod
+    def of(cls, scenes: Sequence[Scene]) -> _Moved:
+        return cls(_Ranges.of(scene.ref for scene in scenes), _Ranges.of(scene.clip for scene in scenes))
+
+
 def find_edits(frame_map: FrameMap, clip_seconds: Doubles, ref_seconds: Doubles) -> tuple[Edit, ...]:
     """The edits that turn ref into the clip, in order of ref.
 
@@ -70,11 +104,14 @@ def find_edits(frame_map: FrameMap, clip_seconds: Doubles, ref_seconds: Doubles)
         # Noise hides beats, and a cadence that is not quite known leaves noise.
         beats, usual = find_beats(clip_frame, sure)
         clip_frame = without_noise(clip_frame, sure, usual, num_clip)
+    if not (clip_frame >= 0).any() and _in_order(frame_map.clip_frame):
+        # What little there is looks right, though none of it is sure enough to tell an edit by.
+        clip_frame = frame_map.clip_frame
     if not (clip_frame >= 0).any():
         return (Nothing(*times.where(FrameRange(0, num_ref), FrameRange(0, num_clip))),)
     scenes = split_scenes(clip_frame, usual, sure)
     main, moved = in_order(scenes)
-    changes = _changes(clip_frame, usual, sure, main, moved, times)
+    changes = _changes(clip_frame, usual, sure, main, _Moved.of(moved), times)
     edits = _uneven([edit for edit in changes if not _is_beat(edit, beats, num_ref)], times)
     edits += [_moved(scene, main, times) for scene in moved]
     edits += [_cadence(beat, clip_frame, times) for beat in beats]
@@ -82,13 +119,17 @@ def find_edits(frame_map: FrameMap, clip_seconds: Doubles, ref_seconds: Doubles)
     return tuple(sorted(edits, key=lambda edit: (edit.ref_frames.start, _rank(edit), edit.ref_frames.stop)))
 
 
+def _in_order(clip_frame: Ints) -> bool:
+    """Whether most matched frames follow each other as a film's do."""
+    steps = np.diff(clip_frame[clip_frame >= 0])
+    return bool(np.mean((steps >= 0) & (steps <= 2)) > 0.9) if len(steps) else True
+
+
 def _rank(edit: Edit) -> int:
     return _FIRST.index(edit.kind) if edit.kind in _FIRST else len(_FIRST)
 
 
-def _changes(
-    clip_frame: Ints, usual: Ints, sure: Doubles, main: list[Scene], moved: list[Scene], times: Times
-) -> Iterator[Edit]:
+def _changes(clip_frame: Ints, usual: Ints, sure: Doubles, main: list[Scene], moved: _Moved, times: Times) -> Iterator[Edit]:
     """What lies between the scenes in order, and the single frames inside of them."""
     ref_at, clip_at = 0, 0
     for scene in main:
@@ -110,9 +151,9 @@ def _is_beat(edit: Edit, beats: tuple[Beat, ...], num_ref: int) -> bool:
     return any(len(edit.clip_frames) < beat.step + max(beat.change, 0) for beat in at)
 
 
-def _gap(ref: FrameRange, clip: FrameRange, moved: list[Scene], times: Times) -> Iterator[Edit]:
+def _gap(ref: FrameRange, clip: FrameRange, moved: _Moved, times: Times) -> Iterator[Edit]:
     """The edits between two scenes; frames that are found elsewhere are no difference."""
-    refs, clips = _less(ref, [scene.ref for scene in moved]), _less(clip, [scene.clip for scene in moved])
+    refs, clips = moved.ref.left_of(ref), moved.clip.left_of(clip)
     if len(refs) == 1 and len(clips) == 1:
         yield _difference(refs[0], clips[0], times)
         return
@@ -120,18 +161,6 @@ def _gap(ref: FrameRange, clip: FrameRange, moved: list[Scene], times: Times) ->
         yield _difference(part, FrameRange(clip.start, clip.start), times)
     for part in clips:
         yield _difference(FrameRange(ref.start, ref.start), part, times)
-
-
-def _less(whole: FrameRange, taken: list[FrameRange]) -> list[FrameRange]:
-    """What is left of ``whole``, none of it empty."""
-    left, at = [], whole.start
-    for part in sorted(taken):
-        inner = part.clamp(whole)
-        if len(inner):
-            left.append(FrameRange(at, max(inner.start, at)))
-            at = max(at, inner.stop)
-    left.append(FrameRange(at, max(whole.stop, at)))
-    return [part for part in left if len(part)]
 
 
 def _difference(ref: FrameRange, clip: FrameRange, times: Times) -> Edit:

@@ -6,10 +6,11 @@ It is the product of sync and the input of align; the user may read, plot and ed
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -162,12 +163,12 @@ class FrameMap:
         rows count as edited, with cost 0 and confidence 1. Raises InputError, one line, for anything that can't be read.
         """
         rows = csv.reader(text.removeprefix("\ufeff").splitlines(), quoting=csv.QUOTE_NONE)
-        columns = _header_columns(next(rows, []))
+        columns = _header_columns(next(_lines(rows), []))
         clip_frame = np.full(num_ref, UNMATCHED, np.int64)
         cost, confidence = np.zeros(num_ref, np.float32), np.zeros(num_ref, np.float32)
         source = np.full(num_ref, Source.UNMATCHED, np.uint8)
         line_of_row = np.zeros(num_ref, np.int64)
-        for cells in rows:
+        for cells in _lines(rows):
             if not cells:
                 continue
             line = rows.line_num
@@ -194,6 +195,13 @@ class FrameMap:
                 f"accepted is one row for each of {num_ref} ref frames"
             )
         return cls(clip_frame, cost, confidence, source)
+
+
+def _lines(rows: Any) -> Iterator[list[str]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise InputError(f"frame map line {rows.line_num}: not a line of a CSV ({error})") from None
 
 
 def _header_columns(header: Sequence[str]) -> list[str]:

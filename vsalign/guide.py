@@ -56,6 +56,8 @@ def find_lines(path: CoarsePath, weight: Floats, clip_seconds: Doubles, radius: 
     if len(found) == 0:
         return []
     spacing = float(np.median(np.diff(path.ref_seconds))) if len(path.ref_seconds) > 1 else step
+    if spacing <= 0:  # Most moments lie in a pause between two frames.
+        spacing = step
     jumps = np.abs(np.diff(delay[found])) > max(4.5 * step, 3.5 * spacing * 0.06, step * radius / 3)
     runs = np.split(found, np.flatnonzero(jumps) + 1)
     lines: list[Line] = []
@@ -86,7 +88,7 @@ def _smooth(values: Doubles, weight: Doubles, reach: float) -> Doubles:
     """Weighted least absolute deviations with a penalty on change (Whittaker smoother, reweighted); ``reach`` in samples."""
     weight = weight + 1e-4
     stiff = max(reach, 1.0) ** 2 * float(np.mean(weight))
-    out = np.full(len(values), float(np.median(np.repeat(values, 1))))
+    out = np.full(len(values), float(np.median(values)))
     scale = 1e-3 + float(np.median(np.abs(values - out)))
     for _ in range(12):
         robust = weight / np.sqrt((values - out) ** 2 / scale**2 + 0.01)
@@ -150,8 +152,7 @@ def _switch(
     if len(rows) > 4000:  # A long stretch that only the ref has: its borders are what matters.
         rows = np.concatenate([rows[:1000], rows[-1000:]])
     gain = []
-    for which, delay in ((line, line.delay[-1]), (following, following.delay[0])):
-        del which
+    for delay in (line.delay[-1], following.delay[0]):
         at = np.round(clip_position(rate * ref_seconds[rows] + delay, clip_seconds)).astype(np.int64)
         gain.append(np.max([alike(rows, at + d) for d in (-2, -1, 0, 1, 2)], axis=0))
     # The first line while it is the better one; frames of neither may go to either.

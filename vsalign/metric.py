@@ -74,10 +74,10 @@ def choose(frames: Sequence[int], costs: Doubles) -> Choice:
     """The frame of least cost; among equals the one that stands first.
 
     Confidence is 1 - least / second least cost: 0 where two frames do equally well, near 1 where all others are much worse,
-    and 1 where there is no other.
+    and 1 where there is no other. Costs below 0, which a network may give, count as 0 there, and are told as 0.
     """
     best = int(np.argmin(costs))
-    least = float(costs[best])
+    least = max(float(costs[best]), 0.0)
     second = float(np.partition(costs, 1)[1]) if len(costs) > 1 else np.inf
     beaten = second > least and not np.isinf(least)
     return Choice(frames[best], least, 1.0 - least / second if beaten else 0.0)

@@ -1,12 +1,13 @@
 """Matching by a picture metric: every ref frame against the clip frames around the one expected, then the best, or a path.
 
-Pure functions of pictures and arrays; :mod:`vsalign.temporalfilter` does the same with VapourSynth's frames.
+Pure functions of pictures and arrays; :mod:`vsalign.temporalfilter` does the same with VapourSynth's frames. A film may be
+compared piece by piece: the rows of all pieces together are those of the film in one piece.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +29,8 @@ from vsalign.smallpicture import thumb_of
 Ints = npt.NDArray[np.int64]
 #: Pictures of the wanted clip frames, in the order asked; ``tasks.decode.FrameReader.pictures`` is one.
 GivePictures = Callable[[Iterable[int]], Iterator[tuple[int, Picture]]]
+#: The clip frames that a ref frame was compared with, the preferred one first, and their costs.
+Row = tuple[Sequence[int], Doubles]
 
 #: Of candidates ranked by signature so many stay at least, and all whose 1 - correlation is within a share of the best one's.
 KEPT_FRAMES, KEPT_FACTOR, KEPT_SLACK = 9, 2.0, 0.02
@@ -81,20 +84,36 @@ def rematch(
     signatures' rank for all others). Memory holds 2 * tr + 1 clip pictures with their features, and with "path" the costs of
     the whole film. Costs are the metric's; confidence as in :func:`vsalign.metric.choose`, or by the path's margin.
     """
+
+    def matched() -> Iterator[tuple[int, Picture]]:
+        for n, picture in enumerate(ref_pictures):
+            if expected[n] >= 0:
+                yield n, picture
+            on_frame()
+
+    rows = compared_rows(matched(), clip_pictures, expected, num_clip, tr, metric, select, prune)
+    return path_map(dict(rows), expected, num_clip, tr) if select == "path" else least_map(rows, len(expected))
+
+
+def compared_rows(
+    ref_pictures: Iterable[tuple[int, Picture]],
+    clip_pictures: GivePictures,
+    expected: Ints,
+    num_clip: int,
+    tr: int,
+    metric: Metric,
+    select: Select,
+    prune: bool = True,
+) -> Iterator[tuple[int, Row]]:
+    """(ref frame, its row) for each of ``ref_pictures``, (ref frame, picture) of frames that have an ``expected`` one.
+
+    A row is a pure function of its pictures: those of a part of the film are the same as those of the whole. With ``select``
+    "argmin" a BoundedMetric's costs that can't matter are +inf. All else as for :func:`rematch`.
+    """
     film = _Clip(clip_pictures, metric, 2 * tr + 1)
-    choices: list[Choice | None] = []
-    rows: dict[int, tuple[Sequence[int], Doubles]] = {}
     pruned = prune and not (select == "path" and isinstance(metric, BoundedMetric))
-    for n, picture in enumerate(ref_pictures):
-        centre = int(expected[n])
-        frames: Sequence[int] = window(centre, tr, num_clip) if centre >= 0 else []
-        if frames:
-            frames, costs = film.row(picture, frames, pruned)
-            if select == "path":
-                rows[n] = frames, costs
-        choices.append(choose(frames, costs) if frames and select == "argmin" else None)
-        on_frame()
-    return path_map(rows, expected, num_clip, tr) if select == "path" else _map_of(choices)
+    for n, picture in ref_pictures:
+        yield n, film.row(picture, window(int(expected[n]), tr, num_clip), pruned)
 
 
 class _Clip:
@@ -105,7 +124,7 @@ class _Clip:
         self._ranking = SignatureMetric()
         self._frames: OrderedDict[int, _Described] = OrderedDict()
 
-    def row(self, ref: Picture, frames: Sequence[int], prune: bool) -> tuple[Sequence[int], Doubles]:
+    def row(self, ref: Picture, frames: Sequence[int], prune: bool) -> Row:
         """The frames compared with ``ref``, and their costs."""
         self._fetch(frames)
         own = _Described(ref, self._metric, self._ranking)
@@ -126,17 +145,23 @@ class _Clip:
 
 
 class _Described:
-    """A picture and what was worked out of it so far."""
+    """What was worked out of a picture so far; the picture itself goes once nothing more can be asked of it."""
 
     def __init__(self, picture: Picture, metric: Metric, ranking: SignatureMetric) -> None:
-        self._picture, self._metric, self._ranking = picture, metric, ranking
+        self._picture: Picture | None = picture
+        self._metric, self._ranking = metric, ranking
 
     @cached_property
     def features(self) -> Any:
-        return self._metric.features(self._picture)
+        assert self._picture is not None
+        features = self._metric.features(self._picture)
+        if isinstance(self._metric, BoundedMetric) or "signature" in self.__dict__:
+            self._picture = None
+        return features
 
     @cached_property
     def signature(self) -> Seen:
+        assert self._picture is not None
         return self._ranking.features(self._picture)
 
 
@@ -149,7 +174,16 @@ def _map_of(choices: Sequence[Choice | None]) -> FrameMap:
     )
 
 
-def path_map(rows: dict[int, tuple[Sequence[int], Doubles]], expected: Ints, num_clip: int, tr: int) -> FrameMap:
+def least_map(rows: Iterable[tuple[int, Row]], num_ref: int) -> FrameMap:
+    """Of each row, (ref frame, row) in any order, the frame of least cost (:func:`vsalign.metric.choose`); ref frames without a
+    row are unmatched."""
+    choices: list[Choice | None] = [None] * num_ref
+    for n, (frames, costs) in rows:
+        choices[n] = choose(frames, costs)
+    return _map_of(choices)
+
+
+def path_map(rows: Mapping[int, Row], expected: Ints, num_clip: int, tr: int) -> FrameMap:
     """The least-cost path through ``rows`` (by ref frame: candidates and their costs); ref frames without a row are unmatched.
 
     Candidates within the band that a row does not name count as its worst one. Confidence is 1 - exp(-margin / SURE_MARGIN),
@@ -163,9 +197,11 @@ def path_map(rows: dict[int, tuple[Sequence[int], Doubles]], expected: Ints, num
     first = centre - tr
     frames = first[:, None] + np.arange(2 * tr + 1)
     inside = (frames >= 0) & (frames < num_clip)
-    costs = _band_costs([rows[n] for n in numbers.tolist()], first, inside)
-    scale = float(np.median(np.where(inside, costs, 0.0).max(1))) or 1.0
-    scaled = np.where(inside, costs / scale, 1.0).astype(np.float32)
+    costs = _band_costs((rows[n] for n in numbers.tolist()), first, inside)
+    # A network's costs may go below 0; what a path adds up may not.
+    lifted = costs - min(float(costs.min()), 0.0)
+    scale = float(np.median(np.where(inside, lifted, 0.0).max(1))) or 1.0
+    scaled = np.where(inside, lifted / scale, 1.0).astype(np.float32)
     match = row_costs(Band(first, scaled, np.ones(len(first), np.float32)), num_clip).match
     match[~inside] = _NEVER
     step = np.diff(centre, prepend=centre[0]).astype(np.float64)
@@ -178,11 +214,12 @@ def path_map(rows: dict[int, tuple[Sequence[int], Doubles]], expected: Ints, num
     margin[np.arange(len(first)), clip_frame - first] = np.inf
     sure = 1.0 - np.exp(-margin.min(1) / SURE_MARGIN)
     for k, n in enumerate(numbers.tolist()):
-        choices[n] = Choice(int(clip_frame[k]), float(costs[k, clip_frame[k] - first[k]]), float(sure[k]))
+        cost = max(float(costs[k, clip_frame[k] - first[k]]), 0.0)
+        choices[n] = Choice(int(clip_frame[k]), cost, float(sure[k]))
     return _map_of(choices)
 
 
-def _band_costs(rows: Sequence[tuple[Sequence[int], Doubles]], first: Ints, inside: npt.NDArray[np.bool_]) -> Doubles:
+def _band_costs(rows: Iterable[Row], first: Ints, inside: npt.NDArray[np.bool_]) -> Doubles:
     """(N,K) costs of clip frames first[i] + k: +inf where not ``inside`` the clip, the row's worst where it names no cost."""
     costs = np.full(inside.shape, np.inf)
     for line, (frames, values), start, within in zip(costs, rows, first.tolist(), inside, strict=True):

@@ -31,6 +31,8 @@ NO_GAPS = np.float32(np.inf)
 REACH = 4
 #: Clip frames by which rounded time stamps may make a step longer or shorter than it is.
 TIME_NOISE = 0.1
+#: A step over more clip frames is a pause.
+MOST_STEP = 16.0
 #: Ways into a state of a gap.
 _FROM_MATCH, _FROM_GAP = np.int8(0), np.int8(1)
 
@@ -65,19 +67,22 @@ def without_lone_detours(path: ExactPath, first: Ints, width: int, step: Doubles
 def least_path(costs: RowCosts, first: Ints, step: Doubles, restart: Flags, gap: np.float32 = GAP) -> ExactPath:
     """Least-cost path through clip frames first[i] + 0..K-1; step (N,) expected clip frames since the row before, restart (N,)
     where any frame may follow; gap, the cost of beginning one."""
+    # After a pause of the ref's the clip may be anywhere; a table of tolls that long would fill the memory.
+    paused = step > MOST_STEP
+    step, restart = np.where(paused, MOST_STEP, step), restart | paused
     tolls = step_tolls(step, int(np.ceil(step.max(initial=1.0))) + REACH)
     # Where the clip should move on, a frame that is held for a row unlike all others is no match: the clip lacks that row's.
     tolls[:, 0] += np.where(step > 1.0 - TIME_NOISE, costs.strange, 0.0)
     shape = costs.match.shape
     shown, gone = np.empty(shape, np.float32), np.empty(shape, np.float32)
     came_shown, came_gone = np.empty(shape, np.int16), np.empty(shape, np.int8)
-    _forward(costs.match, first, tolls, restart, gap, shown, gone, came_shown, came_gone)
+    before, after = np.empty(len(step)), np.empty(len(step))
+    _forward(costs.match, first, tolls, restart, gap, shown, gone, came_shown, came_gone, before)
     rest = np.empty(shape, np.float32)
-    _backward(costs.match, first, tolls, restart, gap, rest)
+    _backward(costs.match, first, tolls, restart, gap, rest, after)
     path, missing = _trace(first, shown, gone, came_shown, came_gone)
-    total = shown + rest
-    best = min(float(shown[-1].min()), float(gone[-1].min()))
-    return ExactPath(first + path, missing, np.maximum(total - np.float32(best), 0.0))
+    margin = (shown + rest) + (before + after - before[-1])[:, None].astype(np.float32)
+    return ExactPath(first + path, missing, np.maximum(margin, 0.0))
 
 
 def step_tolls(step: Doubles, reach: int) -> Floats:
@@ -96,13 +101,15 @@ def step_tolls(step: Doubles, reach: int) -> Floats:
 
 
 @numba.njit(cache=True, nogil=True)
-def _forward(match, first, tolls, restart, gap, shown, gone, came_shown, came_gone):  # type: ignore[no-untyped-def]
-    """came_shown: the state before, a shown one as its column, a gap's as -1 - its column."""
+def _forward(match, first, tolls, restart, gap, shown, gone, came_shown, came_gone, taken):  # type: ignore[no-untyped-def]
+    """came_shown: the state before, a shown one as its column, a gap's as -1 - its column. taken: (N,) what was taken off a
+    row's costs so far: single precision would lose the differences in a long film's sums."""
     rows, width = match.shape
     for k in range(width):
         shown[0, k] = match[0, k]
         gone[0, k] = gap + GAP_FRAME
         came_shown[0, k], came_gone[0, k] = k, _FROM_MATCH
+    taken[0] = _level(shown[0], gone[0])
     for i in range(1, rows):
         at, away = 0, 0
         for k in range(width):
@@ -133,21 +140,37 @@ def _forward(match, first, tolls, restart, gap, shown, gone, came_shown, came_go
             gone[i, k], came_gone[i, k] = shown[i - 1, before] + gap + GAP_FRAME, _FROM_MATCH
             if gone[i - 1, before] + GAP_FRAME < gone[i, k]:
                 gone[i, k], came_gone[i, k] = gone[i - 1, before] + GAP_FRAME, _FROM_GAP
+        taken[i] = taken[i - 1] + _level(shown[i], gone[i])
 
 
 @numba.njit(cache=True, nogil=True)
-def _backward(match, first, tolls, restart, gap, rest):  # type: ignore[no-untyped-def]
-    """rest[i, k]: the least cost of all rows after i when row i shows column k."""
+def _level(one, other):  # type: ignore[no-untyped-def]
+    """Take the least value of both rows off both, and return it."""
+    least = min(one.min(), other.min())
+    one -= least
+    other -= least
+    return np.float64(least)
+
+
+@numba.njit(cache=True, nogil=True)
+def _backward(match, first, tolls, restart, gap, rest, taken):  # type: ignore[no-untyped-def]
+    """rest[i, k]: the least cost of all rows after i when row i shows column k; taken: as in the forward pass, from the end."""
     rows, width = match.shape
     away, away_next = np.zeros(width, np.float32), np.empty(width, np.float32)  # The same for a row in a gap.
+    onward = np.empty(width, np.float32)  # And for the gap that goes on from a column, by the way of the forward pass.
     for k in range(width):
         rest[rows - 1, k] = 0.0
+    taken[rows - 1] = 0.0
     for i in range(rows - 2, -1, -1):
         lowest = np.float32(np.inf)
         for k in range(width):
             lowest = min(lowest, rest[i + 1, k] + match[i + 1, k])
         jump = lowest + np.float32(0.0 if restart[i + 1] else JUMP)
         shift = first[i + 1] - first[i]
+        onward[:] = np.inf
+        for k in range(width):
+            before = min(max(k + shift, 0), width - 1)
+            onward[before] = min(onward[before], away[k])
         for k in range(width):
             best, best_gap = jump, jump
             for d in range(tolls.shape[1]):
@@ -157,10 +180,10 @@ def _backward(match, first, tolls, restart, gap, rest):  # type: ignore[no-untyp
                     best = min(best, ahead)
                     if d > 0:
                         best_gap = min(best_gap, ahead)
-            after = min(max(k - shift, 0), width - 1)
-            rest[i, k] = min(best, away[after] + gap + GAP_FRAME)
-            away_next[k] = min(best_gap, away[after] + GAP_FRAME)
+            rest[i, k] = min(best, onward[k] + gap + GAP_FRAME)
+            away_next[k] = min(best_gap, onward[k] + GAP_FRAME)
         away, away_next = away_next, away
+        taken[i] = taken[i + 1] + _level(rest[i], away)
 
 
 @numba.njit(cache=True, nogil=True)

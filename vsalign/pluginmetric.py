@@ -18,6 +18,10 @@ from vsalign.vspicture import put, usual_matrix
 Node = Any
 #: Brightness of a screen, cd/m2, that Butteraugli reckons with.
 _INTENSITY = 80
+#: Pairs that the core is asked for together.
+_AT_ONCE = 16
+#: Values of `_Matrix` that no YUV picture can mean: that of RGB, unspecified, reserved.
+_NO_MATRIX = (0, MATRIX_UNSPECIFIED, 3)
 _log = logging.getLogger("vsalign")
 _noticed: set[str] = set()
 
@@ -25,21 +29,29 @@ _noticed: set[str] = set()
 @dataclass(frozen=True, slots=True)
 class PluginFilter:
     """A plugin's filter that compares two RGB nodes frame by frame. ``compare`` (ref, clip) gives a node whose frame props
-    hold what ``cost`` makes a cost of, lower is more alike."""
+    hold what ``cost`` makes a cost of, lower is more alike. ``plugin``: the namespace it comes from."""
 
     name: str
     compare: Callable[[Node, Node], Node]
     cost: Callable[[Mapping[str, Any]], float]
+    plugin: str = ""
+
+    @property
+    def version(self) -> str:
+        """The plugin's own, "23.1"; "" where it tells none."""
+        told = getattr(getattr(vs.core, self.plugin, None), "version", None)
+        return ".".join(str(number) for number in told) if isinstance(told, tuple) else ""
 
 
-def find_filter(backend: str | None = None) -> PluginFilter:
+def find_filter(backend: str | None = None, quiet: bool = False) -> PluginFilter:
     """The filter of precision 2: Butteraugli of julek or vszip on the CPU, of Vship on CUDA (``backend`` "cuda"; it is also
-    taken where it is the only one), else SSIMULACRA2 of vszip, of which the log tells once.
+    taken where it is the only one), else SSIMULACRA2 of vszip, of which the log tells once unless ``quiet``.
 
     Raises ValueError naming what to install when no such plugin is loaded.
     """
     core = vs.core
-    on_cpu = _filter(core, "julek", "Butteraugli") or _filter(core, "vszip", "Butteraugli")
+    plugin = "julek" if _filter(core, "julek", "Butteraugli") is not None else "vszip"
+    on_cpu = _filter(core, plugin, "Butteraugli")
     on_cuda = _filter(core, "vship", "BUTTERAUGLI")
     if backend == "cuda":
         if on_cuda is None:
@@ -48,7 +60,7 @@ def find_filter(backend: str | None = None) -> PluginFilter:
     if on_cpu is not None:
         props = ("_FrameButteraugli", "Butteraugli")
         return PluginFilter(
-            "Butteraugli", lambda ref, clip: on_cpu(ref, clip, intensity_target=_INTENSITY), lambda f: _first(f, props)
+            "Butteraugli", lambda ref, clip: on_cpu(ref, clip, intensity_target=_INTENSITY), lambda f: _first(f, props), plugin
         )
     if on_cuda is not None and backend is None:
         return _vship(on_cuda)
@@ -57,9 +69,16 @@ def find_filter(backend: str | None = None) -> PluginFilter:
         raise ValueError(
             "precision is 2 and no plugin for it is loaded: install the VapourSynth plugin julek or vszip (CPU) or Vship (CUDA)"
         )
-    _notice("precision 2: no Butteraugli plugin (julek, Vship) is loaded, SSIMULACRA2 of vszip takes its place")
+    if not quiet:
+        _notice("precision 2: no Butteraugli plugin (julek, Vship) is loaded, SSIMULACRA2 of vszip takes its place")
     # 100 for equal pictures, 0 for bad ones, without a lower end.
-    return PluginFilter("SSIMULACRA2", other, lambda f: (100.0 - _first(f, ("SSIMULACRA2", "_SSIMULACRA2"))) / 100.0)
+    return PluginFilter("SSIMULACRA2", other, lambda f: (100.0 - _first(f, ("SSIMULACRA2", "_SSIMULACRA2"))) / 100.0, "vszip")
+
+
+def limit_threads(num_threads: int) -> None:
+    """Let the core of this process use so many threads; 0 leaves it its own number."""
+    if num_threads:
+        vs.core.num_threads = num_threads
 
 
 def rgb(node: Node) -> Node:
@@ -71,7 +90,7 @@ def rgb(node: Node) -> Node:
         tagged = node.std.SetFrameProps(_Matrix=usual_matrix(node.height))
 
         def choose(n: int, f: Any) -> Node:
-            return tagged if f.props.get("_Matrix", MATRIX_UNSPECIFIED) == MATRIX_UNSPECIFIED else node
+            return tagged if f.props.get("_Matrix", MATRIX_UNSPECIFIED) in _NO_MATRIX else node
 
         told = node.std.FrameEval(choose, prop_src=[node], clip_src=[tagged, node])
     return told.resize.Bilinear(format=vs.RGBS)
@@ -80,11 +99,12 @@ def rgb(node: Node) -> Node:
 class PluginMetric:
     """A :class:`PluginFilter` as a :class:`vsalign.metric.Metric` over pictures in memory.
 
-    It asks the core for frames and waits, so it must not be called by one of the core's own threads.
+    It asks the core for frames and waits, so it must not be called by one of the core's own threads. ``filter``: the one to
+    use instead of :func:`find_filter`'s.
     """
 
-    def __init__(self, backend: str | None = None) -> None:
-        self._filter = find_filter(backend)
+    def __init__(self, backend: str | None = None, filter: PluginFilter | None = None) -> None:
+        self._filter = filter or find_filter(backend)
 
     def features(self, picture: Picture) -> Picture:
         """The picture itself: these plugins look at pairs only."""
@@ -96,7 +116,14 @@ class PluginMetric:
             return np.empty(0)
         refs, clips = (rgb(_node_of([pair[side] for pair in pairs])) for side in (0, 1))
         compared = self._filter.compare(refs, clips)
-        return np.array([self._filter.cost(f.props) for f in compared.frames(close=True)], np.float64)
+        costs = np.empty(len(pairs))
+        # Not VideoNode.frames(): it collects garbage at every end, 0.15 s in a process that has torch.
+        for start in range(0, len(pairs), _AT_ONCE):
+            block = range(start, min(start + _AT_ONCE, len(pairs)))
+            for index, coming in [(index, compared.get_frame_async(index)) for index in block]:
+                with coming.result() as told:
+                    costs[index] = self._filter.cost(told.props)
+        return costs
 
 
 def _node_of(pictures: Sequence[Picture]) -> Node:
@@ -126,6 +153,7 @@ def _vship(function: Callable[..., Node]) -> PluginFilter:
         "Butteraugli",
         lambda ref, clip: function(ref, clip, intensity_multiplier=_INTENSITY),
         lambda f: _first(f, ("_BUTTERAUGLI_INFNorm",)),
+        "vship",
     )
 
 

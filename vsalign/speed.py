@@ -66,7 +66,8 @@ def find_speeds(
         for start, stop in pairwise([scene.ref.start, *inner, last]):
             if ref[stop] > ref[start]:
                 stretches = _with(stretches, _stretch(start, stop, usual, clip_frame, clip, ref))
-    off = [s for s in stretches if abs(s.rate - 1.0) > SAME + s.doubt]
+    # A clip that stands still has no speed.
+    off = [s for s in stretches if s.rate > 0 and abs(s.rate - 1.0) > SAME + s.doubt]
     whole = len(off) == len(stretches) == 1
     return [_speed(stretch, clip_frame, where, whole) for stretch in off]
 
@@ -99,4 +100,4 @@ def _with(stretches: list[_Stretch], new: _Stretch) -> list[_Stretch]:
 def _speed(stretch: _Stretch, clip_frame: Ints, where: Where, throughout: bool) -> Speed:
     frames = FrameRange(stretch.start, stretch.stop + 1)
     clip = FrameRange(int(clip_frame[stretch.start]), int(clip_frame[stretch.stop]) + 1)
-    return Speed(*where(frames, clip), 1.0 / stretch.rate if stretch.rate > 0 else np.inf, throughout)
+    return Speed(*where(frames, clip), 1.0 / stretch.rate, throughout)

@@ -33,7 +33,11 @@ def sharpen(guide: Guide, clip_frame: Ints, cost: Floats, usual: float, alike: A
     good = cost < usual + 0.5 * CLEARLY_WORSE
     since = np.cumsum(guide.step)
     place = clip_frame - since
-    edges = sorted({0, len(cost), *np.flatnonzero(guide.restart).tolist(), *_departures(place, good)})
+    laid = np.flatnonzero(guide.restart)
+    # A departure with few sure rows between it and a restart is that one, only measured anew.
+    sure = np.concatenate([[0], np.cumsum(good)])
+    left = [row for row in _departures(place, good) if (np.abs(sure[laid] - sure[row]) >= _MEASURED).all()]
+    edges = sorted({0, len(cost), *laid.tolist(), *left})
     # A stretch without any good match was only made up between two others.
     stretches = [(start, stop) for start, stop in pairwise(edges) if good[start:stop].any()]
     if len(stretches) < 2:
@@ -44,7 +48,7 @@ def sharpen(guide: Guide, clip_frame: Ints, cost: Floats, usual: float, alike: A
         other = np.flatnonzero(good[next_start:next_stop])[:_MEASURED] + next_start
         first = max(borders[-1] + 1, int(one[-1]) - _BEYOND)
         rows = np.arange(first, max(first + 1, min(next_stop, int(other[0]) + _BEYOND)))
-        places = [float(np.median(place[sure])) for sure in (one, other)]
+        places = [float(np.median(place[own])) for own in (one, other)]
         borders.append(_border(rows, since, places, usual, alike))
     expected, restart = guide.expected.copy(), np.zeros_like(guide.restart)
     for (start, stop), (here, there) in zip(stretches, pairwise([*borders, len(cost)]), strict=True):

@@ -45,12 +45,11 @@ NEAR_IDENTITY = 0.02
 class SyncFound:
     """What was found on the way. offset_seconds: clip time minus ``rate`` times ref time, usual over the matched frames. rate:
     clip seconds per ref second. clip_from_ref: affine (two rows of three) on normalised (x, y, 1), both axes [-1, 1] over the
-    picture edge to edge. num_lines: stretches that follow each other without a jump."""
+    picture edge to edge."""
 
     offset_seconds: float
     rate: float
     clip_from_ref: tuple[tuple[float, float, float], tuple[float, float, float]]
-    num_lines: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +70,13 @@ def solve(
     slice and by index; clip_seconds (M,), ref_seconds (N,): rising presentation times; temporal_radius: clip frames searched on
     each side of the coarse path, whose offset needs no radius.
     Ref frames before the clip's first, after its last, or cut from the clip are unmatched. Never raises for films that do not
-    match: compare ``score`` with MIN_SCORE. Raises ValueError when lengths or signature sizes disagree.
+    match: compare ``score`` with MIN_SCORE. Raises ValueError when lengths or signature sizes disagree, and for times
+    that do not rise.
     """
     _check(clip_signatures, ref_signatures, clip_seconds, ref_seconds, temporal_radius)
     if len(clip_signatures) == 0 or len(ref_signatures) == 0:
         empty = FrameMap.of_clip_frames(np.full(len(ref_signatures), UNMATCHED, np.int64), len(clip_signatures))
-        return SyncResult(empty, 0.0, SyncFound(0.0, 1.0, ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), 0))
+        return SyncResult(empty, 0.0, SyncFound(0.0, 1.0, ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))))
     films = _Films(clip_signatures, ref_signatures, np.asarray(clip_seconds, np.float64), np.asarray(ref_seconds, np.float64))
     framing = _framing(films)
     coarse, value = _coarse(films, framing, None)
@@ -102,6 +102,9 @@ def _check(clip: Rows, ref: Rows, clip_seconds: Doubles, ref_seconds: Doubles, r
         )
     if not clip.shape[1:] == ref.shape[1:] == (SIGNATURE_BYTES,):
         raise ValueError(f"signatures are clip {clip.shape}, ref {ref.shape}; accepted is (frames, {SIGNATURE_BYTES}) of both")
+    for name, seconds in (("clip", clip_seconds), ("ref", ref_seconds)):
+        if not (np.diff(seconds) > 0).all():
+            raise ValueError(f"times of the {name} do not rise at frame {int(np.argmin(np.diff(seconds) > 0)) + 1}")
     if radius < 1:
         raise ValueError(f"temporal_radius is {radius}; accepted is 1 or more")
 
@@ -191,7 +194,7 @@ def _exact(films: _Films, coarse: CoarsePath, value: Floats, geometry: Geometry,
     rate = measured_rate(clip_at, ref_at, coarse.rate)
     offset = float(np.median(clip_at - rate * ref_at)) if matched.any() else 0.0
     rows = tuple(tuple(float(v) for v in row) for row in geometry.affine())
-    return SyncResult(frame_map, score, SyncFound(offset, rate, rows, 1 + int(guide.restart.sum())))  # type: ignore[arg-type]
+    return SyncResult(frame_map, score, SyncFound(offset, rate, rows))  # type: ignore[arg-type]
 
 
 def _first(guide: Guide, radius: int) -> Ints:

@@ -188,7 +188,7 @@ def test_thumbs_are_area_means_of_luma_black_to_white() -> None:
     assert area_means(plane[:79, :143], 72, 40).mean() == pytest.approx(plane[:79, :143].mean(), abs=1e-2)
     chroma = np.full((40, 72), 90, np.uint8)
     limited = Picture((plane, chroma, chroma), YUV)
-    assert np.abs(thumb_of(limited) - np.clip((means - 16) * 255 / 219, 0, 255)).max() <= 0.51
+    assert np.abs(thumb_of(limited, 72, 40) - np.clip((means - 16) * 255 / 219, 0, 255)).max() <= 0.51
     gray = [Picture((plane,), GRAY, ColourTags(range=RANGE_FULL)), Picture((plane,) * 3, RGB)]
     assert np.array_equal(thumb_of(gray[0]), thumb_of(gray[1]))
     floats = Picture((plane.astype(np.float32) / 255,) * 3, FLOATS)

@@ -1,7 +1,9 @@
 """``rematch``: pictures in, frame map out, outside of VapourSynth; and the plugins' metric on pictures."""
 
+import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from tests.vsalign.vsnodes import core, noise_node
 from vsalign import pluginmetric
 from vsalign.framemap import Source
 from vsalign.metric import Doubles
-from vsalign.metricband import rematch
+from vsalign.metricband import compared_rows, least_map, path_map, rematch
 from vsalign.picture import ColourTags, Picture, SampleFormat
 from vsalign.planestats import PlaneStats
 from vsalign.pluginmetric import PluginMetric, find_filter, rgb
@@ -136,6 +138,54 @@ def test_a_path_may_leap_over_any_distance() -> None:
     truth = np.array([3, 4, 5, 6, far + 10, far + 11, far + 12, 15, 16])
     found = rematch([frames[n % far] for n in truth], give, truth + 1, far + 24, 3, PlaneStats(), "path")
     assert np.array_equal(found.clip_frame, truth)
+
+
+@pytest.mark.parametrize("select", ["argmin", "path"])
+@pytest.mark.parametrize("dear", [False, True])
+def test_a_film_in_pieces_gives_the_map_of_the_film_in_one(select: Any, dear: bool) -> None:
+    frames = film(80)
+    clip, ref = pictures(grainy(frames)), pictures(frames[5:75])
+    expected = np.arange(70) + 5 + np.random.default_rng(2).integers(-4, 5, 70)
+    expected[20:24] = -1
+    whole = rematch(ref, Reader(clip), expected, 80, 12, Means() if dear else PlaneStats(), select)
+    bounds = [0, 9, 10, 22, 23, 41, 60, 70]
+    rows = {}
+    for start, stop in reversed(list(pairwise(bounds))):
+        piece = [(n, ref[n]) for n in range(start, stop) if expected[n] >= 0]
+        rows |= compared_rows(piece, Reader(clip), expected, 80, 12, Means() if dear else PlaneStats(), select)
+    pieces = path_map(rows, expected, 80, 12) if select == "path" else least_map(rows.items(), 70)
+    assert whole == pieces
+    assert np.array_equal(whole.matched, expected >= 0)
+
+
+class Generous(Means):
+    """A metric that finds pictures better than perfect, as a network may."""
+
+    def costs(self, pairs: Sequence[tuple[Any, Any]]) -> Doubles:
+        return super().costs(pairs) / 50 - 0.5
+
+
+@pytest.mark.parametrize("select", ["argmin", "path"])
+def test_costs_below_0_are_told_as_0_and_spoil_no_choice(select: Any) -> None:
+    frames = film(40)
+    found = rematch(pictures(frames[4:34]), Reader(pictures(frames)), np.arange(30), 40, 8, Generous(), select)
+    assert np.array_equal(found.clip_frame, np.arange(30) + 4)
+    assert found.cost.min() == 0
+
+
+def test_the_pictures_behind_a_windows_features_are_let_go() -> None:
+    frames = film(60)
+    planes: list[weakref.ref[Any]] = []
+
+    def give(wanted: Iterable[int]) -> Iterator[tuple[int, Picture]]:
+        for n in wanted:
+            picture = pictures(frames[n : n + 1].copy())[0]
+            planes.append(weakref.ref(picture.planes[0]))
+            yield n, picture
+
+    rows = compared_rows(give(range(50)), give, np.arange(60), 60, 10, PlaneStats(), "path")
+    alive = [sum(plane() is not None for plane in planes) for _ in rows]
+    assert max(alive) <= 3
 
 
 def test_the_plugins_metric_tells_frames_apart() -> None:
