@@ -131,6 +131,8 @@ def read_frame_map(given: object, num_ref: int, num_clip: int) -> FrameMap:
     """The map of ``frame_map``, a FrameMap or the path of its CSV. Raises TypeError or ValueError where it can't be one of
     these films'."""
     accepted = f"accepted is a FrameMap or the path of its CSV, of {num_ref} ref frames and {num_clip} clip frames"
+    if isinstance(given, str) and not given:
+        raise ValueError(f"frame_map is '', {accepted}, or None")
     if isinstance(given, str | Path):
         try:
             text = Path(given).read_text(encoding="utf-8")

@@ -114,7 +114,7 @@ def _by_signature(
         return MapAnswers([base], expected, told)
     tiny = _tiny(base)
     solver = SignatureSolver(nodes.clip, nodes.ref, tiny, rates, max(_LEAST_RADIUS, settings.tr))
-    return MapAnswers([base, Gate(tiny, solver.passes, solver.solve).node], expected, solver)
+    return MapAnswers([base, Gate(tiny, solver.passes, solver.solve, [nodes.clip, nodes.ref]).node], expected, solver)
 
 
 def _by_metric(
@@ -132,7 +132,7 @@ def _by_metric(
     if settings.select == "argmin":
         return RowAnswers(rows.node), rows.name
     solver = PathSolver(centres, num_clip, tr)
-    gate = Gate(_tiny(base), [Pass("comparing frames", rows.node, solver.take)], solver.solve)
+    gate = Gate(_tiny(base), [Pass("comparing frames", rows.node, solver.take)], solver.solve, [nodes.clip, nodes.ref])
     return MapAnswers([base, gate.node], centres, solver), rows.name
 
 

@@ -57,8 +57,8 @@ def cost_rows(
         ranking = FeatureRows(SignatureMetric(), room, at.num_threads, False)
         before, give, memories = ranking.node(base, nodes.clip, nodes.ref, candidates), _kept, [ranking]
     if plugin is not None:
-        clip, ref = at.hold(rgb(nodes.clip)), at.hold(rgb(nodes.ref))
-        return CostRows(plugin_rows(base, clip, ref, plugin, give, before), plugin.name, memories)
+        rows_node = plugin_rows(base, at.hold(rgb(nodes.clip)), rgb(nodes.ref), plugin, give, before)
+        return CostRows(rows_node, plugin.name, memories)
     assert metric is not None
     rows = FeatureRows(metric, room, at.num_threads, False)
     return CostRows(rows.node(base, nodes.clip, nodes.ref, give, before), "TOPIQ", [*memories, rows])

@@ -83,13 +83,21 @@ class FeatureRows:
 
 
 def plugin_rows(base: Node, clip: Node, ref: Node, plugin: PluginFilter, give_frames: GiveFrames, before: Node | None) -> Node:
-    """As :meth:`FeatureRows.node`, by a plugin's filter; ``clip`` and ``ref`` are RGB."""
+    """As :meth:`FeatureRows.node`, by a plugin's filter; ``clip`` and ``ref`` are RGB. Of ref one frame at a time is kept."""
+    selectable = clip if clip.num_frames > 1 else clip * 2  # SelectEvery takes no cycle of one
 
     def row(n: int, f: Frame | None = None) -> Node:
         frames = give_frames(n, f)
+        own = ref[n]
+        own.std.SetVideoCache(mode=1, fixedsize=True, maxsize=1, maxhistory=1)  # asked for again with every candidate
+        # Some filters look at a frame as they are made, and bring the process down if it fails: it has to fail before.
+        pictures = [own, *(clip[c] for c in frames)]
+        return base.std.FrameEval(lambda n, f: compared_with(own, frames), prop_src=pictures)
+
+    def compared_with(own: Node, frames: Sequence[int]) -> Node:
         # One instance of the plugin's filter for all candidates: some reserve memory on a device.
-        candidates = clip.std.SelectEvery(cycle=clip.num_frames, offsets=list(frames))
-        compared = plugin.compare(ref[n] * len(frames), candidates)
+        candidates = selectable.std.SelectEvery(cycle=selectable.num_frames, offsets=list(frames))
+        compared = plugin.compare(own * len(frames), candidates)
         inputs = [base, *(compared[k] for k in range(len(frames)))]
 
         def gather(n: int, f: Sequence[Frame]) -> Frame:

@@ -2,7 +2,7 @@
 
 A callback of the core must not ask the core for frames and wait: with one thread there would be nobody to make them. So the
 frames of the whole film are the declared inputs of callbacks, too: in blocks, each of which waits for the one before, so that
-few frames are under way at a time. Nothing is requested before somebody asks for the gate's frame.
+few frames, by number and by bytes, are under way at a time. Nothing is requested before somebody asks for the gate's frame.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ Node = Any
 #: Called with the frame number and the frame of a pass, each once if nothing fails.
 Take = Callable[[int, Frame], None]
 
-_BLOCK = 256
+_LEAST_FRAMES, _MOST_FRAMES = 4, 64
+#: Of a film's frames in a block, if that is more than the least.
+_BLOCK_BYTES = 64 << 20
 #: A scan that lasts longer tells how far it is, so often.
 _TELL_SECONDS = 2.0
 
@@ -39,10 +41,13 @@ class Pass:
 class Gate:
     """``node``, tiny and of one frame, comes when ``passes`` are through and ``finish`` has been called, once for all frames.
 
+    ``films``: the nodes that the passes read; the larger their frames the fewer are asked for at once.
+
     What fails fails the frame that is asked for, and is tried again with the next; blocks that are done stay done.
     """
 
-    def __init__(self, blank: Node, passes: Sequence[Pass], finish: Callable[[], None]) -> None:
+    def __init__(self, blank: Node, passes: Sequence[Pass], finish: Callable[[], None], films: Sequence[Node]) -> None:
+        self._block_frames = _frames_at_once(films)
         self._blank, self._finish = blank, finish
         self._passes: Sequence[Pass] = passes
         self._done: set[tuple[int, int]] = set()
@@ -64,7 +69,7 @@ class Gate:
         self._began = self._told = time.monotonic()
         last = self._blank
         for number, one in enumerate(self._passes):
-            for start in range(0, one.node.num_frames, _BLOCK):
+            for start in range(0, one.node.num_frames, self._block_frames):
                 last = self._blank.std.FrameEval(partial(self._block, number, start), prop_src=[last])
         return self._blank.std.ModifyFrame([self._blank, last], self._end_of_chain)
 
@@ -72,7 +77,7 @@ class Gate:
         if (number, start) in self._done or self._finished:
             return self._blank
         node = self._passes[number].node
-        inputs = [self._blank, *(node[i] for i in range(start, min(start + _BLOCK, node.num_frames)))]
+        inputs = [self._blank, *(node[i] for i in range(start, min(start + self._block_frames, node.num_frames)))]
         return self._blank.std.ModifyFrame(inputs, partial(self._take, number, start))
 
     def _take(self, number: int, start: int, n: int, f: Sequence[Frame]) -> Frame:
@@ -97,3 +102,14 @@ class Gate:
             self._told = now
             seconds = now - self._began
             print(f"vsalign: {one.title}, frame {done} of {one.node.num_frames}, {seconds:.0f} s", file=sys.stderr, flush=True)
+
+
+def _frames_at_once(films: Sequence[Node]) -> int:
+    most_bytes = max(map(_frame_bytes, films))
+    return max(_LEAST_FRAMES, min(_MOST_FRAMES, _BLOCK_BYTES // most_bytes))
+
+
+def _frame_bytes(film: Node) -> int:
+    shape, samples = film.format, film.width * film.height
+    chroma = (shape.num_planes - 1) * (samples >> (shape.subsampling_w + shape.subsampling_h))
+    return int((samples + chroma) * shape.bytes_per_sample)

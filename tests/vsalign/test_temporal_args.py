@@ -64,6 +64,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"select": 1}, TypeError, "select is 1, accepted"),
     ({"weights": 3}, TypeError, "weights is 3, accepted"),
     ({"frame_map": 3}, TypeError, "frame_map is 3, accepted is a FrameMap or the path of its CSV, of 4 ref frames"),
+    ({"frame_map": ""}, ValueError, "^frame_map is '', accepted is a FrameMap or the path of its CSV, .*, or None$"),
     ({"frame_map": "/not/there.csv", "precision": 4}, ValueError, "frame_map is '/not/there.csv', which can't be read"),
     ({"frame_map": FrameMap.identity(3, 4)}, ValueError, "frame_map is .*3 ref frames.* of 4 ref frames and 4 clip frames"),
     ({"frame_map": FrameMap.of_clip_frames(np.full(4, 9), 10)}, ValueError, "frame_map is .* with clip frames up to 9"),

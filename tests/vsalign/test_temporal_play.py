@@ -121,13 +121,14 @@ def test_a_path_sees_all_costs_not_only_the_two_least(monkeypatch: pytest.Monkey
 
 
 def test_a_scan_goes_through_long_films_in_blocks(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(vsscan, "_BLOCK", 8)
+    monkeypatch.setattr(vsscan, "_MOST_FRAMES", 8)
     monkeypatch.setattr(vsscan, "_TELL_SECONDS", 0.0)
     taken: list[int] = []
     blank = core.std.BlankClip(format=vs.GRAY8, width=1, height=1, length=1)
     film = core.std.BlankClip(blank, length=5000)
     ended: list[int] = []
-    gate = vsscan.Gate(blank, [vsscan.Pass("looking", film, lambda n, f: taken.append(n))], lambda: ended.append(len(taken)))
+    passes = [vsscan.Pass("looking", film, lambda n, f: taken.append(n))]
+    gate = vsscan.Gate(blank, passes, lambda: ended.append(len(taken)), [film])
     with num_threads(1):
         for _ in range(3):
             gate.node.get_frame(0).close()
@@ -137,7 +138,7 @@ def test_a_scan_goes_through_long_films_in_blocks(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_scan_that_failed_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vsscan, "_BLOCK", 10)
+    monkeypatch.setattr(vsscan, "_MOST_FRAMES", 10)
     decoded = Counter[int]()
     broken = [True]
 
