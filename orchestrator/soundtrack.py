@@ -79,7 +79,7 @@ def audio_to_stitch(run: JobRun, sound: Soundtrack | None) -> tuple[AudioCopy | 
     store, started = run.job.store, time.monotonic()
     name = f"{SOUND_FOLDER}/{sound.fingerprint[:16]}"
     blob = name + Path(run.config.out).suffix.lower()
-    if _is_there(run, name, blob):
+    if _is_there(run, sound.fingerprint, name, blob):
         run.ui.say("sound: reused")
     else:
         local = store.scratch() / Path(blob).name
@@ -134,11 +134,15 @@ def _fingerprint(config: JobConfig, inputs: Inputs, plan: SoundPlan) -> str:
     return digest.hexdigest()
 
 
-def _is_there(run: JobRun, name: str, blob: str) -> bool:
+def _is_there(run: JobRun, fingerprint: str, name: str, blob: str) -> bool:
+    """Whether the job directory has the sound whole; a damaged file is made again."""
+    store = run.job.store
     try:
-        note = json.loads(run.job.store.read(f"{name}.json") or b"")
-        return bool(note["size_bytes"] == run.job.store.size(blob))
-    except (ValueError, KeyError, TypeError):
+        note = json.loads(store.read(f"{name}.json") or b"")
+        if note["fingerprint"] != fingerprint or note["size_bytes"] != store.size(blob):
+            return False
+        return bool(note["sha256"] == file_sha256(store.local_path(blob)))
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 

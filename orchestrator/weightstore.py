@@ -6,13 +6,16 @@ published SHA-256, or not at all; a fetch that fails is begun again from the sta
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import http.client
 import os
+import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +30,8 @@ _BLOCK_BYTES = 1 << 20
 #: No published file comes near this; a server that never ends would fill the disk.
 _MOST_BYTES = 2 << 30
 _TIMEOUT_S = 30.0
+#: A part file that nothing was written to for so long is what a killed fetch left.
+_STALE_SECONDS = 10 * _TIMEOUT_S
 #: Called with bytes so far and bytes in all (None where the server does not say).
 Progressed = Callable[[int, int | None], None]
 
@@ -66,23 +71,47 @@ def fetch(published: PublishedWeights, source: str, target: Path, progressed: Pr
 
     Raises FetchError when it does not arrive whole or is another file, InputError when the folder can't be written.
     """
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file = part.open("xb")
-    except OSError as error:
-        raise InputError(f"folder {target.parent}: {error.strerror}; name one that can be written with --to FOLDER") from error
+    part, file = _part_beside(target)
     try:
         with file:
             seen = _copy(source, file, progressed)
         if seen != published.sha256:
             wanted = f"{published.sha256} ({published.title})"
             raise FetchError(f"{source} has SHA-256 {seen}, expected {wanted}; nothing kept")
+        part.chmod(0o666 & ~_umask())
         part.replace(target)
     except OSError as error:
         raise FetchError(f"{target}: {error.strerror}; nothing kept") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _part_beside(target: Path) -> tuple[Path, BinaryIO]:
+    """A new file of this fetch alone in ``target``'s folder, which is made; what killed fetches left there is removed."""
+    if target.is_dir():
+        raise InputError(f"{target} is a folder; remove it, or name another place with --to FOLDER")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for old in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+            _remove_stale(old)
+        descriptor, part = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    except OSError as error:
+        why = "is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise InputError(f"folder {target.parent}: {why}; name one that can be written with --to FOLDER") from error
+    return Path(part), os.fdopen(descriptor, "wb")
+
+
+def _remove_stale(part: Path) -> None:
+    """Another fetch may be under way, or remove it too; one that cannot be removed is in nobody's way."""
+    with suppress(OSError):
+        if time.time() - part.stat().st_mtime > _STALE_SECONDS:
+            part.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _copy(source: str, file: BinaryIO, progressed: Progressed) -> str:

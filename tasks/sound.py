@@ -28,12 +28,16 @@ from vsalign.errors import InputError
 Samples = npt.NDArray[np.float32]
 
 #: Raised by hand when a change here alters the bytes of a conformed file.
-SOUND_ABI = 1
+SOUND_ABI = 2
 #: How long one piece fades into the next or into silence; over by the border, where the next scene's first sound may be.
 FADE_SECONDS = 0.010
 _BLOCK_SECONDS = 2.0
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 _AAC_BITS_PER_CHANNEL = 96_000
+#: What FFmpeg's AAC in mp4 tells a player; of other layouts it tells the number of channels only.
+_AAC_LAYOUTS = ("mono", "stereo", "2.1", "3.0", "3.0(back)", "4.0", "quad", "5.0", "5.1", "7.1")
+#: The same loudspeakers by another name, as AC-3 and DTS give them.
+_AAC_NAMES = {"5.0(side)": "5.0", "5.1(side)": "5.1"}
 _MOST_FLAC_CHANNELS = 8
 
 
@@ -181,7 +185,8 @@ class _Encoder:
 
     def _encode(self, sound: Samples) -> None:
         context = self.stream.codec_context
-        name, layout = context.format.name, context.layout.name
+        # PyAV makes packed frames planar for an encoder that wants them so; it cannot build planar ones of eight channels.
+        name, layout = context.format.packed.name, context.layout.name
         frame = av.AudioFrame.from_ndarray(_as_format(sound, name), format=name, layout=layout)
         frame.sample_rate, frame.pts, frame.time_base = self.rate, self.written, context.time_base
         self.written += sound.shape[1]
@@ -189,9 +194,9 @@ class _Encoder:
 
 
 def _as_format(sound: Samples, name: str) -> npt.NDArray[Any]:
-    """Samples in [-1, 1) as FFmpeg wants them: planar float, or packed 16 bits or 24 bits at the top of 32."""
-    if name == "fltp":
-        return np.ascontiguousarray(sound)
+    """Samples in [-1, 1) as FFmpeg wants them, packed: float, 16 bits, or 24 bits at the top of 32."""
+    if name == "flt":
+        return np.ascontiguousarray(sound.T).reshape(1, -1)
     scale = 2**15 if name == "s16" else 2**23
     whole = np.clip(np.rint(sound.T.astype(np.float64) * scale), -scale, scale - 1).astype(np.int32)
     packed = whole.reshape(1, -1)
@@ -211,17 +216,23 @@ def _encoders(path: str, out: OutputContainer, formats: tuple[SoundFormat, ...])
 
 
 def _add_stream(out: OutputContainer, form: SoundFormat) -> AudioStream:
-    """An opened encoder: FLAC in Matroska, for it loses nothing more; PCM in mov; AAC in mp4, which players expect there."""
-    codec, sample_format, rate = f"pcm_s{24 if form.deep else 16}le", "s32" if form.deep else "s16", form.rate
+    """An opened encoder: FLAC in Matroska, for it loses nothing more; PCM in mov; AAC in mp4, which players expect there.
+
+    Raises ValueError for a layout that would be lost.
+    """
+    codec, sample_format = f"pcm_s{24 if form.deep else 16}le", "s32" if form.deep else "s16"
+    rate, layout = form.rate, form.layout
     if out.format.name == "mp4":
-        codec, sample_format = "aac", "fltp"
+        codec, sample_format, layout = "aac", "fltp", _AAC_NAMES.get(layout, layout)
+        if layout not in _AAC_LAYOUTS:
+            raise ValueError(f"its AAC keeps the layouts {', '.join(_AAC_LAYOUTS)}, and mkv and mov others too")
         rate = min((r for r in _AAC_RATES if r >= rate), default=_AAC_RATES[0])
     elif out.format.name == "matroska" and form.channels <= _MOST_FLAC_CHANNELS:
         codec = "flac"
     stream = out.add_stream(codec, rate=rate)
     assert isinstance(stream, AudioStream)
     context = stream.codec_context
-    context.format, context.layout = sample_format, form.layout
+    context.format, context.layout = sample_format, layout
     if codec == "aac":
         context.bit_rate = _AAC_BITS_PER_CHANNEL * form.channels
     context.open()

@@ -28,6 +28,10 @@ _KEPT_SECONDS = 10.0
 _APART_SECONDS = 10.0
 #: Timestamps off by less than this are rounding; the samples just follow each other.
 _JITTER_SECONDS = 0.008
+#: Sound fades this long where timestamps leave a hole in it or tell some of it twice; shorter than the jitter.
+_FADE_SECONDS = 0.005
+#: PyAV counts a plane too many, or more, in planar frames of as many channels as this, and reads what lies behind them.
+_MOST_PLANES = 7
 _FULL_SCALE = {"u8": 2**7, "s16": 2**15, "s32": 2**31, "s64": 2**63}
 _LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
 
@@ -115,11 +119,18 @@ class _Track:
     def forget(self) -> None:
         self._chunks: deque[tuple[int, Samples]] = deque()
         self._stop: int | None = None
+        self._next = 0
+        self._packer: tuple[str, AudioResampler] | None = None
         self._mixer: tuple[str, AudioResampler] | None = None
 
     @property
     def stop_seconds(self) -> float:
-        return -math.inf if self._stop is None else self._stop / self._form.rate
+        """Where the sound ends that what follows will not change."""
+        return -math.inf if self._stop is None else (self._stop - self._fade) / self._form.rate
+
+    @property
+    def _fade(self) -> int:
+        return max(round(_FADE_SECONDS * self._form.rate), 1)
 
     def drop_before(self, seconds: float) -> None:
         while self._chunks and self._chunks[0][0] + self._chunks[0][1].shape[1] <= seconds * self._form.rate:
@@ -147,16 +158,51 @@ class _Track:
     def _append(self, frame: av.AudioFrame) -> None:
         rate = self._form.rate
         samples = self._samples(frame)
-        start = self._stop if self._stop is not None else 0
+        start = self._next
         if frame.pts is not None and frame.time_base is not None:
             stamped = round(frame.pts * frame.time_base * rate)
             if self._stop is None or abs(stamped - start) > _JITTER_SECONDS * rate:
                 start = stamped
-        if self._stop is not None and start < self._stop:  # told twice: what was told first stays
+        if self._stop is not None and start > self._stop:
+            self._bridge(self._stop, start)
+        self._place(start, samples)
+        self._next = start + samples.shape[1]
+
+    def _bridge(self, stop: int, start: int) -> None:
+        """Lead from sound that ends at ``stop`` to sound that begins at ``start``, without a click.
+
+        A short hole, as timestamps that drift against the samples make again and again, is filled with the sound before it once
+        more; at a longer one sound falls to silence, and rises out of it.
+        """
+        fade, hole = self._fade, start - stop
+        if hole <= 2 * _JITTER_SECONDS * self._form.rate:
+            self._place(stop - fade, self.take(stop - fade - hole, stop))
+            return
+        silence = np.zeros((self._form.channels, fade), np.float32)
+        self._place(stop - fade, silence)
+        self._place(start, silence)  # the sound is laid over it
+
+    def _place(self, start: int, samples: Samples) -> None:
+        """Add samples from position ``start`` on. Of what is there already only the last ``_fade`` samples fade into them."""
+        if self._stop is not None and start < self._stop:
+            first = max(start, self._stop - self._fade)
+            self._blend(first, samples[:, first - start : self._stop - start], self._stop)
             samples, start = samples[:, self._stop - start :], self._stop
         if samples.shape[1]:
             self._chunks.append((start, samples))
             self._stop = start + samples.shape[1]
+
+    def _blend(self, first: int, samples: Samples, stop: int) -> None:
+        """Fade what lies at ``first`` into ``samples``, with shares that reach one at ``stop``."""
+        last = first + samples.shape[1]
+        share = np.clip(1 - (stop - np.arange(first, last)) / self._fade, 0, 1).astype(np.float32)
+        for at, chunk in reversed(self._chunks):
+            if at + chunk.shape[1] <= first:
+                break
+            begin, end = max(at, first), min(at + chunk.shape[1], last)
+            if begin < end:
+                old, part = chunk[:, begin - at : end - at], slice(begin - first, end - first)
+                old += (samples[:, part] - old) * share[part]
 
     def _samples(self, frame: av.AudioFrame) -> Samples:
         if frame.sample_rate != self._form.rate:
@@ -164,14 +210,24 @@ class _Track:
                 f"the clip's sound changes from {self._form.rate} to {frame.sample_rate} Hz; --audio ref goes without it"
             )
         if frame.layout.nb_channels == self._form.channels:
-            return _as_float(frame)
+            return _as_float(self._packed(frame))
         return np.concatenate([_as_float(mixed) for mixed in self._mixed(frame)], axis=1)
+
+    def _packed(self, frame: av.AudioFrame) -> av.AudioFrame:
+        """The frame in a form that PyAV reads whole; its samples as they are."""
+        if not frame.format.is_planar or frame.layout.nb_channels <= _MOST_PLANES:
+            return frame
+        kind = f"{frame.layout.name} {frame.format.name}"
+        if self._packer is None or self._packer[0] != kind:
+            self._packer = (kind, AudioResampler(format="flt"))
+        (packed,) = self._packer[1].resample(frame)
+        return packed
 
     def _mixed(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
         """Broadcasts change between stereo and 5.1: the stream's first layout stays."""
         kind = f"{frame.layout.name} {frame.format.name}"
         if self._mixer is None or self._mixer[0] != kind:
-            self._mixer = (kind, AudioResampler(format="fltp", layout=self._form.layout, rate=self._form.rate))
+            self._mixer = (kind, AudioResampler(format="flt", layout=self._form.layout, rate=self._form.rate))
         return self._mixer[1].resample(frame)
 
 

@@ -144,6 +144,33 @@ def test_a_folder_that_cannot_be_written_is_named(server: Server, tmp_path: Path
     assert f"folder {tmp_path / 'file' / 'x'}: Not a directory" in capsys.readouterr().err and server.requests == 0
 
 
+def test_what_killed_fetches_left_is_in_nobodys_way(server: Server, folder: Path):
+    folder.mkdir(parents=True)
+    left, under_way, other = (
+        folder / f".{name}.part" for name in (f"{TOY.file_name}.1", f"{TOY.file_name}.{os.getpid()}", "other.1")
+    )
+    for part in (left, under_way, other):
+        part.write_bytes(b"half")
+    for part in (left, other):
+        os.utime(part, (1e9, 1e9))
+    assert run(["weights", "get", "topiq", "--yes"]) == 0
+    assert files(folder) == sorted([TOY.file_name, under_way.name, other.name])
+    assert (folder / TOY.file_name).read_bytes() == CONTENT and under_way.read_bytes() == b"half"
+
+
+def test_a_file_for_a_folder_and_a_folder_for_a_file_are_told(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").write_bytes(b"")
+    assert run(["weights", "get", "topiq", "--yes", "--to", str(tmp_path / "file")]) == 2
+    assert f"folder {tmp_path / 'file'}: is a file; name one" in capsys.readouterr().err
+    taken = tmp_path / "there" / TOY.file_name
+    taken.mkdir(parents=True)
+    assert run(["weights", "get", "topiq", "--yes", "--to", str(tmp_path / "there")]) == 2
+    assert f"{taken} is a folder; remove it" in capsys.readouterr().err and files(tmp_path / "there") == [TOY.file_name]
+    assert server.requests == 0
+
+
 def test_a_full_disk_leaves_nothing(
     server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

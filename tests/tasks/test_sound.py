@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
+from contextlib import nullcontext
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import av
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from orchestrator.jobrun import JobRun
+from orchestrator.soundtrack import Soundtrack, audio_to_stitch
 from tasks.sound import FADE_SECONDS, check_sound, conform
 from tasks.soundplan import SoundPiece, SoundPlan, plan_sound
+from tasks.stitch import AudioCopy
+from tasks.store import LocalStore
 from tests.clicks import HUM, Track, click_track, heard, onsets
 from tests.synth import Audio, Video, cut_file, make_film
 from vsalign.errors import InputError
@@ -185,7 +194,107 @@ def test_memory_does_not_grow_with_the_film_nor_where_a_stream_begins_late(tmp_p
 def test_sound_without_a_decoder_is_refused_in_one_line(tmp_path: Path):
     film = make_film(tmp_path / "clip.mkv", Video(num_frames=10), audio=[Audio(1, codec="pcm_s16le")])
     check_sound(str(film), "out.mp4")
-    data = film.read_bytes()
-    film.write_bytes(data.replace(b"A_PCM/INT/LIT", b"A_UNKNOWN/XYZ"))
+    film.write_bytes(film.read_bytes().replace(b"A_PCM/INT/LIT", b"A_UNKNOWN/XYZ"))
     with pytest.raises(InputError, match=r"clip.mkv: audio stream #1 cannot be decoded; --audio ref"):
         check_sound(str(film), "out.mkv")
+
+
+def packed(path: Path) -> tuple[str, npt.NDArray[np.float64]]:
+    """The layout and all samples (channels, n) of the first audio stream."""
+    with av.open(str(path)) as container:
+        stream, mixer = container.streams.audio[0], av.AudioResampler(format="flt")
+        parts = [part for frame in container.decode(stream) for part in mixer.resample(frame)]
+        layout = stream.codec_context.layout
+    sound = np.concatenate([part.to_ndarray()[0] for part in parts]).astype(np.float64)
+    return layout.name, sound.reshape(-1, layout.nb_channels).T
+
+
+@pytest.mark.parametrize("container", ["mkv", "mp4", "mov"])
+@pytest.mark.parametrize("source", ["flac", "aac"])
+def test_eight_channels_are_read_and_written(tmp_path: Path, source: str, container: str):
+    clip, plan = tmp_path / "clip.mkv", SoundPlan((SoundPiece(0.0, 4.0, 0.0, 1.0),), 0.0, 4.0)
+    click_track(clip, 4.0, np.array([1.0]), [Track(layout="7.1")])
+    if source == "aac":
+        conform(str(clip), plan, str(tmp_path / "clip.mp4"))
+        clip = tmp_path / "clip.mp4"
+    check_sound(str(clip), f"out.{container}")
+    conform(str(clip), plan, str(tmp_path / f"out.{container}"))
+    layout, sound = packed(tmp_path / f"out.{container}")
+    assert layout == "7.1" and sound.shape[1] == pytest.approx(4 * 48000, abs=2048)
+    shares = np.abs(sound).max(1) / np.abs(sound[0]).max()
+    for channel in (1, 2, 4, 5, 6, 7):  # the bass channel keeps only its bass in AAC
+        assert shares[channel] == pytest.approx(1 - channel / 10, abs=0.06)
+        assert onsets(sound[channel].astype(np.float32), 48000) == pytest.approx([1.0], abs=0.003)
+
+
+def test_layouts_survive_mp4_or_are_refused_for_it(tmp_path: Path):
+    plan = SoundPlan((SoundPiece(0.0, 1.0, 0.0, 1.0),), 0.0, 1.0)
+    for layout, wanted in {"quad": "quad", "5.1(side)": "5.1", "5.0(side)": "5.0"}.items():
+        clip = click_track(tmp_path / "clip.mkv", 1.0, np.array([]), [Track(layout=layout)])
+        check_sound(str(clip), "out.mp4")
+        conform(str(clip), plan, str(tmp_path / "out.mp4"))
+        assert packed(tmp_path / "out.mp4")[0] == wanted
+    clip = click_track(tmp_path / "clip.mkv", 1.0, np.array([]), [Track(layout="6.1")])
+    check_sound(str(clip), "out.mkv")
+    with pytest.raises(InputError, match=r"#0 \(6.1\) cannot be encoded for mp4 \(its AAC keeps the layouts mono.*--audio ref"):
+        check_sound(str(clip), "out.mp4")
+
+
+def stamped(path: Path, seconds: float, size: int, drift: float = 0.0, hole_at: int = 0, hole: int = 0) -> Path:
+    """A 440 Hz tone in mono PCM, in packets of ``size`` samples whose times run ahead by ``drift``, and by ``hole``
+    samples more from sample ``hole_at`` on."""
+    wave = np.rint(16000 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * 48000)) / 48000)).astype(np.int16)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("pcm_s16le", rate=48000, layout="mono")
+        for at in range(0, len(wave), size):
+            frame = av.AudioFrame.from_ndarray(wave[None, at : at + size], format="s16", layout="mono")
+            frame.sample_rate, frame.time_base = 48000, Fraction(1, 48000)
+            frame.pts = round(at * (1 + drift)) + hole * (at >= hole_at)
+            out.mux(stream.encode(frame))
+    return path
+
+
+@pytest.mark.parametrize("size", [96, 1024])
+@pytest.mark.parametrize("drift", [0.002, -0.002])
+def test_times_that_drift_against_the_samples_make_no_click_and_no_hole(tmp_path: Path, drift: float, size: int):
+    clip = stamped(tmp_path / "clip.mkv", 30.0, size, drift)
+    conform(str(clip), SoundPlan((SoundPiece(0.0, 29.0, 0.0, 1.0),), 0.0, 29.0), str(tmp_path / "out.mkv"))
+    sound = packed(tmp_path / "out.mkv")[1][0] * 2**15
+    assert np.abs(np.diff(sound)).max() < 1.1 * 16000 * 2 * np.pi * 440 / 48000
+    loudness = [sound[at : at + 2400].std() for at in range(0, len(sound) - 2400, 1200)]
+    assert min(loudness) > 0.85 * 16000 / np.sqrt(2)
+
+
+@pytest.mark.parametrize("size", [96, 1024])
+def test_a_hole_is_silent_and_sound_falls_and_rises_at_it(tmp_path: Path, size: int):
+    hole_at, hole = 47950 // size * size, 24000
+    clip = stamped(tmp_path / "clip.mkv", 4.0, size, hole_at=hole_at, hole=hole)
+    conform(str(clip), SoundPlan((SoundPiece(0.0, 3.0, 0.0, 1.0),), 0.0, 3.0), str(tmp_path / "out.mkv"))
+    sound = packed(tmp_path / "out.mkv")[1][0] * 2**15
+    assert np.abs(np.diff(sound)).max() < 1.15 * 16000 * 2 * np.pi * 440 / 48000
+    assert not sound[hole_at : hole_at + hole - 48].any() and sound[hole_at + hole :][:1000].any()  # times in milliseconds
+    tone = 16000 * np.sin(2 * np.pi * 440 * np.arange(hole_at) / 48000)
+    assert np.abs(sound[: hole_at - 241] - tone[: hole_at - 241]).max() <= 0.5
+
+
+def test_conformed_sound_that_was_damaged_is_made_again(tmp_path: Path):
+    clip = click_track(tmp_path / "clip.mkv", 2.0, np.array([1.0]))
+    said: list[str] = []
+    ui = SimpleNamespace(say=said.append, stage=lambda *_: nullcontext(SimpleNamespace(running=lambda done: None)))
+    job, inputs = SimpleNamespace(store=LocalStore(tmp_path / "job")), SimpleNamespace(ref=SimpleNamespace(index=range(48)))
+    run = cast(JobRun, SimpleNamespace(job=job, ui=ui, config=SimpleNamespace(out="out.mkv"), inputs=inputs))
+    sound = Soundtrack(
+        str(clip), AudioCopy(str(clip)), SoundPlan((SoundPiece(0.0, 2.0, 0.0, 1.0),), 0.0, 2.0), "ab" * 32, "clip"
+    )
+
+    def made() -> Path:
+        return Path(cast(AudioCopy, audio_to_stitch(run, sound)[0]).source_path)
+
+    whole = made().read_bytes()
+    assert made().read_bytes() == whole and said == ["sound: reused"]
+    made().write_bytes(whole[:-100] + bytes(100))
+    assert made().read_bytes() == whole
+    note = made().with_suffix(".json")
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"fingerprint": "other"}))
+    said.clear()
+    assert made().read_bytes() == whole and not said
