@@ -37,8 +37,8 @@ LEAST_USUAL, MOST_USUAL = 0.03, 3.0
 
 @dataclass(frozen=True, eq=False)
 class RowCosts:
-    """match: (N,K) float32, how much worse than the row's best candidate each one is; strange: (N,) float32, how little
-    even the best candidate is what one would expect of a match. In units of a frame held or skipped."""
+    """match: (N,K) float32, how much worse than the best of its row and of its column each pair is; strange: (N,) float32, how
+    little even the row's best is what one would expect of a match. In units of a frame held or skipped."""
 
     match: Floats
     strange: Floats
@@ -61,7 +61,6 @@ def row_costs(band: Band, num_clip: int) -> RowCosts:
     usual = np.maximum(near, best + np.float32(ROUNDING))
     believed = EVIDENCE / usual / np.maximum(usual / max(film, GOOD_REMAINDER), 1.0) ** MISFIT
     match = believed[:, None] * (band.unlike - 0.5 * (best[:, None] + _column_best(band, frames, inside, num_clip)))
-    match -= np.where(reached, np.where(inside, match, np.inf).min(1), 0.0)[:, None]
     strange = PER_DOUBLING * np.log2(
         np.maximum(best / (STRANGE * np.clip(near, LEAST_USUAL, max(MOST_USUAL * film, 0.1))), 1e-6)
     )
