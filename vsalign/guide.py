@@ -151,12 +151,18 @@ def _switch(
     rows = np.arange(lo, hi)
     if len(rows) > 4000:  # A long stretch that only the ref has: its borders are what matters.
         rows = np.concatenate([rows[:1000], rows[-1000:]])
-    gain = []
-    for delay in (line.delay[-1], following.delay[0]):
+
+    def gain(delay: float) -> Floats:
         at = np.round(clip_position(rate * ref_seconds[rows] + delay, clip_seconds)).astype(np.int64)
-        gain.append(np.max([alike(rows, at + d) for d in (-2, -1, 0, 1, 2)], axis=0))
+        return np.maximum.reduce([alike(rows, at + d) for d in (-2, -1, 0, 1, 2)])
+
     # The first line while it is the better one; frames of neither may go to either.
-    lead = np.concatenate([[0.0], np.cumsum(gain[0].astype(np.float64))]) + np.concatenate(
-        [np.cumsum(gain[1][::-1].astype(np.float64))[::-1], [0.0]]
-    )
-    return int(rows[min(int(np.argmax(lead)), len(rows) - 1)])
+    best = int(np.argmax(handover(gain(line.delay[-1]), gain(following.delay[0]))))
+    return int(rows[min(best, len(rows) - 1)])
+
+
+def handover(one: Floats, other: Floats) -> Doubles:
+    """What two lines gain together (K+1,) when the second takes over from row k on; one, other (K,): each one's gain by row."""
+    left = np.concatenate([[0.0], np.cumsum(one, dtype=np.float64)])
+    right = np.concatenate([np.cumsum(other[::-1], dtype=np.float64)[::-1], [0.0]])
+    return np.asarray(left + right, np.float64)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vsalign.contrast import Floats
-from vsalign.guide import Alike, Guide
+from vsalign.guide import Alike, Guide, handover
 from vsalign.judge import CLEARLY_WORSE
 
 Doubles = npt.NDArray[np.float64]
@@ -91,9 +91,7 @@ def _border(rows: Ints, since: Doubles, places: Sequence[float], usual: float, a
         np.maximum(alike(rows, np.rint(since[rows] + place).astype(np.int64)) - (1.0 - usual - CLEARLY_WORSE), 0.0)
         for place in places
     ]
-    left = np.concatenate([[0.0], np.cumsum(fits[0], dtype=np.float64)])
-    right = np.concatenate([np.cumsum(fits[1][::-1], dtype=np.float64)[::-1], [0.0]])
-    total = left + right
+    total = handover(*fits)
     # Of equally good borders, as those in a stretch of neither, the last: what follows it surely belongs to the other.
     best = int(np.flatnonzero(total >= total.max() - 1e-6)[-1])
     return int(rows[min(best, len(rows) - 1)])
