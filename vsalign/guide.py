@@ -154,7 +154,7 @@ def _switch(
 
     def gain(delay: float) -> Floats:
         at = np.round(clip_position(rate * ref_seconds[rows] + delay, clip_seconds)).astype(np.int64)
-        return np.maximum.reduce([alike(rows, at + d) for d in (-2, -1, 0, 1, 2)])
+        return np.asarray(np.maximum.reduce([alike(rows, at + d) for d in (-2, -1, 0, 1, 2)]), np.float32)
 
     # The first line while it is the better one; frames of neither may go to either.
     best = int(np.argmax(handover(gain(line.delay[-1]), gain(following.delay[0]))))
