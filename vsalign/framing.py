@@ -6,16 +6,14 @@ from a few customs: bars, 4:3 from 16:9, 16:9 from 2.39:1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from vsalign.contrast import Floats
 from vsalign.geometry import Geometry, edge_weight, sampler
-from vsalign.rough import describe
+from vsalign.rough import describe_film
 from vsalign.signature import LUMA_HEIGHT, LUMA_WIDTH
 
 Lumas = npt.NDArray[np.uint8]
@@ -44,7 +42,7 @@ class Area:
 
 def first_geometry(ref: Lumas, clip: Lumas) -> Geometry:
     """The framing under which the ref's frames find their likes best; ref (A,h,w) and clip (B,h,w), moments of the films."""
-    texture = _described(ref, lambda pictures: pictures, edge_weight(LUMA_HEIGHT, LUMA_WIDTH))[1]
+    texture = describe_film(ref, edge_weight(LUMA_HEIGHT, LUMA_WIDTH))[1]
     telling = np.argsort(-texture, kind="stable")[: max(len(ref) // 2, min(len(ref), 40))]
     wanted = ref[np.sort(telling)[:: max(1, len(telling) // _LOOKED_FOR)]]
     best = Geometry.identity()
@@ -99,14 +97,9 @@ def _score(wanted: Lumas, clip: Lumas, geometry: Geometry) -> float:
     """Mean correlation of the ref's pictures with what is most like each of them in the clip."""
     lay = sampler(geometry, LUMA_HEIGHT, LUMA_WIDTH)
     weight = edge_weight(LUMA_HEIGHT, LUMA_WIDTH) * lay.inside
-    ours, _ = _described(wanted, lambda pictures: pictures, weight)
-    theirs, _ = _described(clip, lay, weight)
+    ours, _ = describe_film(wanted, weight)
+    theirs, _ = describe_film(clip, weight, lay)
     best = np.full(len(ours), -1.0, np.float32)
     for start in range(0, len(theirs), 4096):
         best = np.maximum(best, (ours @ theirs[start : start + 4096].T).max(1))
     return float(best.mean())
-
-
-def _described(lumas: Lumas, lay: Callable[[Lumas], Lumas | Floats], weight: Floats) -> tuple[Floats, Floats]:
-    parts = [describe(lay(lumas[start : start + 1024]), weight) for start in range(0, len(lumas), 1024)]
-    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])

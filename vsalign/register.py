@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -53,11 +54,13 @@ def estimate_geometry(
     wanted = np.asarray(ref[telling.ref_frame])
     candidates = np.stack([np.asarray(clip[row[0] : row[-1] + 1])[row - row[0]] for row in frames])
     geometry = first if first is not None else guess(wanted, candidates, framing)
+    local_pool = 0
     for order, pool, rounds in _STAGES:
         geometry = geometry.widened(order) if order > geometry.order else geometry
-        target = _local(wanted, pool)
+        if pool != local_pool:
+            target, local, local_pool = _local(wanted, pool), [_local(frames, pool) for frames in candidates], pool
         weight = edge_weight(*target.shape[1:])
-        triples, alike = match_telling(target, candidates, pool, geometry, weight)
+        triples, alike = match_telling(target, local, geometry, weight)
         trust = np.clip(alike - 0.3, 0.0, None) * (alike > np.median(alike) - 0.2)
         if trust.sum() <= 0:
             return geometry
@@ -65,17 +68,14 @@ def estimate_geometry(
     return geometry
 
 
-def match_telling(
-    target: Floats, candidates: Signatures, pool: int, geometry: Geometry, weight: Floats
-) -> tuple[Floats, Floats]:
-    """For each of K ref pictures (K,h,w) the best of its candidates (K,J,...) between two neighbours (K,3,h,w), and their
-    correlation (K,)."""
+def match_telling(target: Floats, candidates: Sequence[Floats], geometry: Geometry, weight: Floats) -> tuple[Floats, Floats]:
+    """For each of K ref pictures (K,h,w) the best of its K times J candidates (J,h,w) between two neighbours (K,3,h,w), and
+    their correlation (K,)."""
     lay = sampler(geometry, *target.shape[1:])
     weight = weight * lay.inside
     triples = np.empty((len(target), 3, *target.shape[1:]), np.float32)
     alike = np.zeros(len(target), np.float32)
-    for k, frames in enumerate(candidates):
-        local = _local(frames, pool)
+    for k, local in enumerate(candidates):
         scores = _unit(lay(local[TIME_STEP:-TIME_STEP]) * weight) @ _unit(target[k : k + 1] * weight)[0]
         best = TIME_STEP + int(np.argmax(scores))
         triples[k] = local[[best - TIME_STEP, best, best + TIME_STEP]]
@@ -108,20 +108,23 @@ def guess(wanted: Signatures, candidates: Signatures, framing: Geometry) -> Geom
     inner *= framed.inside
     described = _unit(normalise(framed(there), GUESS_SIGMA) * inner).reshape(len(k), -1, height * width)
     best_score, best = -np.inf, framing
-    for trial in _trials():
+    for trial, inverse in _trials():
         # Looking for ref in the clip with the trial's map is looking for the clip in a ref moved by its inverse.
-        moved = _unit(sampler(_inverse(trial), height, width)(small) * inner)[..., None]
+        moved = _unit(sampler(inverse, height, width)(small) * inner)[..., None]
         score = float((described @ moved)[..., 0].max(1).mean())
         if score > best_score + 1e-4:
             best_score, best = score, framing.after(trial)
     return best
 
 
-def _trials() -> Sequence[Geometry]:
+@cache
+def _trials() -> tuple[tuple[Geometry, Geometry], ...]:
+    """Shifts and scales to try, each with its inverse, the near ones first."""
     scales = (1.0, 0.97, 1.03, 0.94, 1.06, 0.91, 1.09)
     xs, ys = np.arange(-5, 6) * 0.028, np.arange(-4, 5) * 0.04
     near_first = sorted(((x, y) for x in xs for y in ys), key=lambda s: s[0] ** 2 + s[1] ** 2)
-    return [Geometry.of_affine(np.array([[s, 0.0, x], [0.0, s, y]])) for s in scales for x, y in near_first]
+    trials = [Geometry.of_affine(np.array([[s, 0.0, x], [0.0, s, y]])) for s in scales for x, y in near_first]
+    return tuple((trial, _inverse(trial)) for trial in trials)
 
 
 def _inverse(geometry: Geometry) -> Geometry:

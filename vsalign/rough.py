@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import numpy.typing as npt
 
+from vsalign.band import threads
 from vsalign.contrast import Floats, normalise
+from vsalign.geometry import Sampler
 
 #: Neighbourhood of the normalisation in pixels, and how many pixels make one of the descriptor's.
 ROUGH_SIGMA, ROUGH_POOL = 2.7, 2
+#: Pictures that are described in one go.
+_BATCH = 512
 
 
 def describe(pictures: npt.NDArray[np.uint8] | Floats, weight: Floats) -> tuple[Floats, Floats]:
@@ -28,3 +34,15 @@ def describe(pictures: npt.NDArray[np.uint8] | Floats, weight: Floats) -> tuple[
     norm = np.linalg.norm(pooled, axis=1, keepdims=True)
     enough = norm**2 > 1e-4 * total
     return np.where(enough, pooled / np.maximum(norm, 1e-9), 0.0).astype(np.float32), texture
+
+
+def describe_film(lumas: npt.NDArray[np.uint8], weight: Floats, lay: Sampler | None = None) -> tuple[Floats, Floats]:
+    """:func:`describe` of a film's moments, each laid out by ``lay`` first, on all cores."""
+
+    def part(start: int) -> tuple[Floats, Floats]:
+        pictures = lumas[start : start + _BATCH]
+        return describe(pictures if lay is None else lay(pictures), weight)
+
+    with ThreadPoolExecutor(threads()) as pool:
+        parts = list(pool.map(part, range(0, len(lumas), _BATCH)))
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])

@@ -7,13 +7,12 @@ the constant misalignment; in corrected coordinates a banded path (Viterbi) deci
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from vsalign.band import Band, cost_band, moved_band, threads
+from vsalign.band import Band, cost_band, moved_band
 from vsalign.coarse import MOST_CLIP, MOST_REF, CoarsePath, Grid, find_path, grid
 from vsalign.compare import View, unlike
 from vsalign.contrast import Floats
@@ -26,7 +25,7 @@ from vsalign.pace import measured_rate
 from vsalign.path import ExactPath, least_path, without_lone_detours
 from vsalign.pulldown import pattern_length, regular_steps
 from vsalign.register import Telling, choose_telling, estimate_geometry
-from vsalign.rough import describe
+from vsalign.rough import describe_film
 from vsalign.rowcost import row_costs
 from vsalign.signature import LUMA_HEIGHT, LUMA_WIDTH, Rows, luma
 from vsalign.switches import sharpen
@@ -78,11 +77,12 @@ def solve(
         empty = FrameMap.of_clip_frames(np.full(len(ref_signatures), UNMATCHED, np.int64), len(clip_signatures))
         return SyncResult(empty, 0.0, SyncFound(0.0, 1.0, ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))))
     films = _Films(clip_signatures, ref_signatures, np.asarray(clip_seconds, np.float64), np.asarray(ref_seconds, np.float64))
-    framing = _framing(films)
-    coarse, value = _coarse(films, framing, None)
+    moments = _Moments.of(films)
+    framing = first_geometry(moments.ref_luma, moments.clip_luma)
+    coarse, value = _coarse(films, moments, framing, None)
     geometry = _register(films, coarse, value, temporal_radius, framing, None)
     if _displacement(geometry, framing) > NEAR_IDENTITY:
-        coarse, value = _coarse(films, geometry, coarse.rate)
+        coarse, value = _coarse(films, moments, geometry, coarse.rate)
         geometry = _register(films, coarse, value, temporal_radius, framing, geometry)
     return _exact(films, coarse, value, geometry, temporal_radius)
 
@@ -93,6 +93,22 @@ class _Films:
     ref: Rows
     clip_seconds: Doubles
     ref_seconds: Doubles
+
+
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """What is looked at to find one's place in the films: frames at even times, and their plain luma."""
+
+    ref: Grid
+    clip: Grid
+    ref_luma: npt.NDArray[np.uint8]
+    clip_luma: npt.NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, films: _Films) -> _Moments:
+        ref, clip = grid(films.ref_seconds, MOST_REF), grid(films.clip_seconds, MOST_CLIP)
+        # Copies: the rest of the rows that they were read from is not needed.
+        return cls(ref, clip, luma(films.ref[ref.frame]).copy(), luma(films.clip[clip.frame]).copy())
 
 
 def _check(clip: Rows, ref: Rows, clip_seconds: Doubles, ref_seconds: Doubles, radius: int) -> None:
@@ -115,35 +131,19 @@ def _displacement(geometry: Geometry, other: Geometry) -> float:
     return float(np.abs(geometry.positions(x, y) - other.positions(x, y)).max())
 
 
-def _framing(films: _Films) -> Geometry:
-    ref, clip = grid(films.ref_seconds, MOST_REF), grid(films.clip_seconds, MOST_CLIP)
-    return first_geometry(luma(films.ref[ref.frame]), luma(films.clip[clip.frame]))
-
-
-def _coarse(films: _Films, geometry: Geometry, rate: float | None) -> tuple[CoarsePath, Floats]:
+def _coarse(films: _Films, moments: _Moments, geometry: Geometry, rate: float | None) -> tuple[CoarsePath, Floats]:
     """The coarse path in the given geometry, and how telling each of its moments is, (A,) in [0, 1]."""
-    ref, clip = grid(films.ref_seconds, MOST_REF), grid(films.clip_seconds, MOST_CLIP)
+    ref, clip = moments.ref, moments.clip
     lay = sampler(geometry, LUMA_HEIGHT, LUMA_WIDTH)
     weight = edge_weight(LUMA_HEIGHT, LUMA_WIDTH) * lay.inside
-    wanted, texture = _rough(films.ref, ref.frame, weight, lambda pictures: pictures)
-    candidates, _ = _rough(films.clip, clip.frame, weight, lay)
+    wanted, texture = describe_film(moments.ref_luma, weight)
+    candidates, _ = describe_film(moments.clip_luma, weight, lay)
     alike = np.empty((len(wanted), len(candidates)), np.uint8)
     for start in range(0, len(candidates), 2048):
         block = wanted @ candidates[start : start + 2048].T
         alike[:, start : start + 2048] = np.clip(np.rint((block + 1.0) * 127.5), 0, 255)
     path = find_path(alike, texture, ref, clip, films.ref_seconds, films.clip_seconds, rate)
     return path, _telling_value(alike, path, clip, films.clip_seconds, texture)
-
-
-def _rough(
-    signatures: Rows, frames: Ints, weight: Floats, lay: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8] | Floats]
-) -> tuple[Floats, Floats]:
-    def part(start: int) -> tuple[Floats, Floats]:
-        return describe(lay(luma(np.asarray(signatures[frames[start : start + 512]]))), weight)
-
-    with ThreadPoolExecutor(threads()) as pool:
-        parts = list(pool.map(part, range(0, len(frames), 512)))
-    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
 
 def _telling_value(
