@@ -24,10 +24,8 @@ from tasks.stitch import check_audio
 from tasks.store import file_sha256
 from vsalign.errors import InputError
 from vsalign.framemap import FrameMap
-from vsalign.picture import MATRIX_BT601, MATRIX_BT709, MATRIX_UNSPECIFIED
+from vsalign.picture import MATRIX_UNSPECIFIED, usual_matrix
 
-#: From this many lines on players read untagged YUV as BT.709, below as BT.601.
-HD_LINES = 720
 #: Pictures that --plot draws.
 PLOT_SUFFIXES = (".png", ".svg")
 
@@ -195,11 +193,11 @@ def find_rife_weights(align: AlignConfig) -> tuple[str, str]:
 def _with_matrix(found: Probe, out_lines: int) -> Probe:
     """A YUV film without a matrix tag is read by its height; where the output's height would read it otherwise, say it."""
     info = found.info
-    as_hd = info.height >= HD_LINES
+    read_as = usual_matrix(info.height)
     untagged = info.colour.matrix == MATRIX_UNSPECIFIED and planar_format(info.pixel_format).family == "yuv"
-    if not untagged or as_hd == (out_lines >= HD_LINES):
+    if not untagged or read_as == usual_matrix(out_lines):
         return found
-    colour = replace(info.colour, matrix=MATRIX_BT709 if as_hd else MATRIX_BT601)
+    colour = replace(info.colour, matrix=read_as)
     return replace(found, info=replace(info, colour=colour))
 
 

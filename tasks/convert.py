@@ -15,6 +15,7 @@ from vsalign.picture import (
     CHROMA_CENTER,
     CHROMA_TOP,
     CHROMA_TOPLEFT,
+    LUMA_WEIGHTS,
     MATRIX_BT601,
     MATRIX_BT709,
     MATRIX_UNSPECIFIED,
@@ -29,8 +30,6 @@ from vsalign.picture import (
 _Samples = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 MATRIX_RGB = 0
-#: AVColorSpace -> the weights of red and blue in luma. Matrices outside this table are never converted.
-_WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 #: Numbers that share their weights with another one.
 _SAME_WEIGHTS = {MATRIX_BT601: 5, 10: 9}
 _CHROMA_BOTTOMLEFT, _CHROMA_BOTTOM = 5, 6
@@ -88,7 +87,7 @@ def _by_luma(picture: Picture, have: Coding, layout: SampleFormat, want: Coding)
 
 
 def _luma_of_rgb(picture: Picture, matrix: int) -> npt.NDArray[np.float64]:
-    red_weight, blue_weight = _WEIGHTS.get(matrix, _WEIGHTS[MATRIX_BT709])
+    red_weight, blue_weight = LUMA_WEIGHTS.get(matrix, LUMA_WEIGHTS[MATRIX_BT709])
     green, blue, red = (plane.astype(np.float64) for plane in picture.planes)
     return np.asarray(green + red_weight * (red - green) + blue_weight * (blue - green), dtype=np.float64)
 
@@ -111,8 +110,8 @@ def _yuv(picture: Picture, have: Coding, layout: SampleFormat, want: Coding) -> 
     luma: _Samples = codes.astype(np.float32)[picture.planes[0]]
     zero, span = 1 << (old.bit_depth - 1), _chroma_span(old.bit_depth, have)
     blue, red = (_centred(plane, zero, span) for plane in picture.planes[1:3])
-    if have.matrix != want.matrix and {have.matrix, want.matrix} <= _WEIGHTS.keys():
-        lift, blue, red = _other_weights(blue, red, _WEIGHTS[have.matrix], _WEIGHTS[want.matrix])
+    if have.matrix != want.matrix and {have.matrix, want.matrix} <= LUMA_WEIGHTS.keys():
+        lift, blue, red = _other_weights(blue, red, LUMA_WEIGHTS[have.matrix], LUMA_WEIGHTS[want.matrix])
         luma = luma + _at_luma(lift, picture) * _luma_span(new.bit_depth, want)[1]
     zero, span = 1 << (new.bit_depth - 1), _chroma_span(new.bit_depth, want)
     planes = (luma, blue * span + zero, red * span + zero)

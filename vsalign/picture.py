@@ -15,6 +15,18 @@ Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 #: FFmpeg's numbers (AVColorSpace, AVColorRange, AVChromaLocation) that change how samples are read.
 MATRIX_BT709, MATRIX_UNSPECIFIED, MATRIX_BT601 = 1, 2, 6
 RANGE_LIMITED, RANGE_FULL = 1, 2
+#: From this many lines on players read untagged YUV as BT.709, below as BT.601.
+HD_LINES = 720
+#: Matrix -> the weights of red and blue in luma. Matrices outside this table are never converted.
+LUMA_WEIGHTS = {
+    MATRIX_BT709: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    MATRIX_BT601: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+    10: (0.2627, 0.0593),
+}
 CHROMA_UNSPECIFIED, CHROMA_LEFT, CHROMA_CENTER, CHROMA_TOPLEFT, CHROMA_TOP = 0, 1, 2, 3, 4
 
 
@@ -98,6 +110,11 @@ def black_sample(format: SampleFormat, full_range: bool, plane: int) -> int:
     if format.family == "yuv" and plane in (1, 2):
         return 1 << (format.bit_depth - 1)
     return 0 if full_range or format.family == "rgb" else 16 << (format.bit_depth - 8)
+
+
+def usual_matrix(lines: int) -> int:
+    """The matrix of an untagged YUV picture, by its height, as players take it."""
+    return MATRIX_BT709 if lines >= HD_LINES else MATRIX_BT601
 
 
 def black_picture(like: Picture, width: int, height: int) -> Picture:

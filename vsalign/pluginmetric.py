@@ -11,8 +11,8 @@ import numpy as np
 import vapoursynth as vs
 
 from vsalign.metric import Doubles
-from vsalign.picture import MATRIX_UNSPECIFIED, Picture
-from vsalign.vspicture import put, usual_matrix
+from vsalign.picture import MATRIX_UNSPECIFIED, Picture, usual_matrix
+from vsalign.vspicture import put
 
 #: vapoursynth.VideoNode; the package carries no types that a checker may rely on.
 Node = Any

@@ -7,22 +7,9 @@ import torch
 from torch import Tensor
 
 from vsalign.luma import numbers
-from vsalign.picture import MATRIX_BT601, MATRIX_BT709, Picture, is_full_range
+from vsalign.picture import LUMA_WEIGHTS, Picture, is_full_range, usual_matrix
 from vsalign.planes import AnyPlane, chroma_at_luma
 from vsalign.warp import sample
-
-#: AVColorSpace -> the weights of red and blue in luma.
-_WEIGHTS = {
-    MATRIX_BT709: (0.2126, 0.0722),
-    4: (0.30, 0.11),
-    5: (0.299, 0.114),
-    MATRIX_BT601: (0.299, 0.114),
-    7: (0.212, 0.087),
-    9: (0.2627, 0.0593),
-    10: (0.2627, 0.0593),
-}
-#: Untagged pictures of at least so many lines are taken for BT.709, as players do.
-_HD_LINES = 720
 
 
 def to_rgb(picture: Picture, device: torch.device) -> Tensor:
@@ -54,8 +41,8 @@ def _unit(picture: Picture, plane: AnyPlane, device: torch.device) -> Tensor:
 
 
 def _from_yuv(picture: Picture, device: torch.device) -> Tensor:
-    fallback = MATRIX_BT709 if picture.height >= _HD_LINES else MATRIX_BT601
-    red_weight, blue_weight = _WEIGHTS.get(picture.colour.matrix, _WEIGHTS[fallback])
+    usual = LUMA_WEIGHTS[usual_matrix(picture.height)]
+    red_weight, blue_weight = LUMA_WEIGHTS.get(picture.colour.matrix, usual)
     luma = _unit(picture, picture.planes[0], device)
     blue_difference, red_difference = _chroma(picture, device)
     red = luma + 2 * (1 - red_weight) * red_difference

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 
 from vsalign.picture import (
-    MATRIX_BT601,
-    MATRIX_BT709,
     MATRIX_UNSPECIFIED,
     RANGE_FULL,
     RANGE_LIMITED,
@@ -24,8 +22,6 @@ from vsalign.vsframe import Frame, is_float
 #: A picture has its RGB planes in FFmpeg's order G, B, R.
 _GBR = (1, 2, 0)
 _SUBSAMPLING = {(0, 0): "444", (1, 0): "422", (1, 1): "420", (2, 0): "411", (2, 2): "410", (0, 1): "440"}
-#: Untagged pictures of at least so many lines are taken for BT.709, as players do.
-_HD_LINES = 720
 
 
 def picture_of(frame: Frame, copied: bool = True) -> Picture:
@@ -53,11 +49,6 @@ def put(picture: Picture, frame: Frame) -> None:
     """Copy the planes of ``picture`` into a writable ``frame`` of the same layout."""
     for index, plane in zip(_GBR if picture.format.family == "rgb" else range(3), picture.planes, strict=False):
         np.copyto(np.asarray(frame[index]), plane)
-
-
-def usual_matrix(height: int) -> int:
-    """The matrix of a YUV picture that doesn't tell its own, by its lines."""
-    return MATRIX_BT709 if height >= _HD_LINES else MATRIX_BT601
 
 
 def _plane(plane: Any, copied: bool) -> Any:
