@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 from orchestrator.config import AlignConfig, JobConfig
-from orchestrator.estimate import Estimate
 from orchestrator.inputs import Inputs
+from orchestrator.outcheck import check_out_path
 from tasks.codecs import container_of
 from tasks.encode import check_output, choose_pixel_format
-from tasks.errors import StitchError
+from tasks.errors import SourceChanged, StitchError, StorageError
 from tasks.formats import planar_format
 from tasks.joinplan import check_times
-from tasks.messages import MediaInfo, Probe, VideoFormat
+from tasks.location import absolute, is_remote
+from tasks.messages import MediaInfo, Probe, Role, Source, VideoFormat
 from tasks.metrics import find_metric
+from tasks.openfilm import version_of
 from tasks.probe import parse_source, probe
+from tasks.remote import read_range, source_sha256, source_size
 from tasks.sound import check_sound
+from tasks.sources import find_probe
 from tasks.stitch import check_audio
-from tasks.store import file_sha256
+from tasks.store import open_store
 from vsalign.errors import InputError
 from vsalign.framemap import FrameMap
 from vsalign.picture import MATRIX_UNSPECIFIED, usual_matrix
-
-#: Pictures that --plot draws.
-PLOT_SUFFIXES = (".png", ".svg")
 
 
 def look_at_inputs(config: JobConfig, out_may_exist: bool = False) -> Inputs:
@@ -51,23 +51,25 @@ def _check_audio(config: JobConfig, inputs: Inputs) -> None:
     if config.output.audio == "clip" and not info.has_audio:
         raise InputError(f"--audio clip: {config.clip} has no audio; accepted: ref or none")
     if config.output.audio == "clip":
-        check_sound(info.source.path, config.out)
+        with _store_faults_are_input():
+            check_sound(info.source.path, config.out)
     else:
         check_audio(info, config.out)
 
 
 def look_at_sources(config: JobConfig) -> Inputs:
     """Probe the sources and see what they ask of the output's format. Raises InputError."""
-    ref = _probe(config.ref, config)
+    ref = _probe("ref", config.ref, config)
     lines = ref.info.height
-    clip = _with_matrix(_probe(config.clip, config), lines)
-    fallback = _with_matrix(_probe(config.align.fallback, config), lines) if config.align.fallback else None
+    clip = _with_matrix(_probe("clip", config.clip, config), lines)
+    fallback = _with_matrix(_probe("fallback", config.align.fallback, config), lines) if config.align.fallback else None
     if fallback is not None and len(fallback.index) != len(ref.index):
         raise InputError(
             f"--fallback {config.align.fallback} has {len(fallback.index)} frames; accepted: as many as ref, {len(ref.index)}"
         )
     mask = _probe_mask(config) if config.align.mask else None
-    mask_sha256 = file_sha256(Path(mask.info.source.path)) if mask else ""
+    with _store_faults_are_input():
+        mask_sha256 = source_sha256(mask.info.source.path, mask.info.version) if mask else ""
     weights, sha256 = find_rife_weights(config.align)
     metric = find_metric(config.sync.precision, config.run.device) if config.sync.mode == "auto" else None
     settings = config.encode.settings()
@@ -84,72 +86,12 @@ def video_format(clip: MediaInfo, ref: MediaInfo) -> VideoFormat:
     return VideoFormat(ref.width, ref.height, rate, ref.sample_aspect_ratio, clip.colour)
 
 
-def check_out_path(config: JobConfig, out_may_exist: bool) -> None:
-    """OUT lies in a folder we can write, is none of the inputs, and does not exist unless it may."""
-    _check_target(config, Path(config.out), out_may_exist, _existing(config.job_dir))
-
-
-def check_plot_path(config: JobConfig, plot: str) -> None:
-    """The same for a picture of the frame map, which may not be the map either."""
-    path = Path(plot)
-    if path.suffix.lower() not in PLOT_SUFFIXES:
-        raise InputError(f"--plot {plot}: accepted is a path that ends in {' or '.join(PLOT_SUFFIXES)}")
-    for name, given in (("OUT", config.out), ("the frame map", config.sync.frame_map)):
-        if given and _same_file(given, path):
-            raise InputError(f"--plot {plot} is {name} itself; accepted: another file")
-    _check_target(config, path, False)
-
-
-def _check_target(config: JobConfig, out: Path, out_may_exist: bool, *folders: Path) -> None:
-    """``out`` can be written and is no input; ``folders``: others that must be writable."""
-    if not out.parent.is_dir():
-        raise InputError(f"{out}: the folder {out.parent} does not exist; accepted: a path in an existing folder")
-    if out.is_dir():
-        raise InputError(f"{out} is a folder; accepted: the path of a file")
-    for name, given in (
-        ("CLIP", config.clip),
-        ("REF", config.ref),
-        ("FALLBACK", config.align.fallback),
-        ("MASK", config.align.mask),
-    ):
-        if given and _same_file(parse_source(given).path, out):
-            raise InputError(f"{out} is {name} itself; accepted: another file")
-    for folder in (out.parent, *folders):
-        if not os.access(folder, os.W_OK) or _read_only_mount(folder):
-            raise InputError(f"{out}: the folder {folder} is read-only; accepted: a folder that can be written")
-    if out.exists() and not (config.output.overwrite or out_may_exist):
-        raise InputError(f"{out} exists; --overwrite replaces it")
-
-
-def check_disk(config: JobConfig, need: Estimate) -> None:
-    """The disks of the job directory and of OUT have room for what is still missing. Raises InputError."""
-    out_folder, job_folder = Path(config.out).parent, _existing(config.job_dir)
-    still = max(need.job_dir_bytes - _bytes_in(config.job_dir), 0)
-    needs: dict[int, tuple[Path, int]] = {}
-    for folder, size in ((job_folder, still), (out_folder, need.output_bytes if still else 0)):
-        device = os.stat(folder).st_dev
-        needs[device] = (folder, needs.get(device, (folder, 0))[1] + size)
-    for folder, size in needs.values():
-        free = shutil.disk_usage(folder).free
-        if free < size:
-            raise InputError(
-                f"the disk of {folder} has {free / 1e9:.1f} GB free and the job needs about {size / 1e9:.1f} GB; "
-                f"free some, or put OUT or --job elsewhere"
-            )
-
-
-def _bytes_in(job_dir: Path) -> int:
-    """Bytes of results that a job has already."""
-    results = (path for folder in ("scan", "costs", "seg") for path in (job_dir / folder).glob("*"))
-    return sum(path.stat().st_size for path in results)
-
-
 def load_frame_map(config: JobConfig, num_ref: int, num_clip: int) -> FrameMap:
     """The user's own frame map. Raises InputError naming file and line."""
-    path = Path(config.sync.frame_map)
+    path = config.sync.frame_map
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_range(path, 0).decode("utf-8")
+    except (OSError, UnicodeDecodeError, StorageError) as error:
         raise InputError(f"--frame-map {path}: can't be read ({error})") from None
     try:
         return FrameMap.from_csv(text, num_ref, num_clip)
@@ -157,10 +99,12 @@ def load_frame_map(config: JobConfig, num_ref: int, num_clip: int) -> FrameMap:
         raise InputError(f"--frame-map {path}: {error}") from None
 
 
-def _probe(given: str, config: JobConfig) -> Probe:
+def _probe(role: Role, given: str, config: JobConfig) -> Probe:
     source = parse_source(given)
     # Absolute, so that workers find it wherever they were started, and FFmpeg takes no ":" in a name for a protocol.
-    found = probe(replace(source, path=os.path.abspath(source.path)), config.run.allow_truncated)
+    source = replace(source, path=absolute(source.path))
+    found = _probed_before(role, source, config) if is_remote(source.path) else None
+    found = found or probe(source, config.run.allow_truncated)
     if found.info.rotation_degrees:
         raise InputError(
             f"{given} is turned by {found.info.rotation_degrees} degrees by its player; accepted: films stored upright "
@@ -169,9 +113,28 @@ def _probe(given: str, config: JobConfig) -> Probe:
     return found
 
 
+def _probed_before(role: Role, source: Source, config: JobConfig) -> Probe | None:
+    """What this job found in the very same remote film when it began: probing reads all of it."""
+    with _store_faults_are_input():
+        version = version_of(source)
+        size = source_size(source.path, version)
+    found = None
+    with suppress(InputError, StorageError, OSError, ValueError, KeyError):  # whatever is wrong with the job is told elsewhere
+        found = find_probe(open_store(config.job_location), role, source, version, size)
+    return found if found and (config.run.allow_truncated or not found.info.truncated) else None
+
+
+@contextmanager
+def _store_faults_are_input() -> Iterator[None]:
+    try:
+        yield
+    except (StorageError, SourceChanged) as error:
+        raise InputError(str(error)) from None
+
+
 def _probe_mask(config: JobConfig) -> Probe:
     try:
-        return _probe(config.align.mask, config)
+        return _probe("mask", config.align.mask, config)
     except InputError as error:
         raise InputError(f"--mask {error}; accepted: a picture or a film") from None
 
@@ -180,6 +143,8 @@ def find_rife_weights(align: AlignConfig) -> tuple[str, str]:
     """Where the engine's weights lie, "" for inside its package, and their hash; read once, so that a wrong file shows here."""
     if align.engine != "rife" or not align.warp:
         return "", ""
+    if is_remote(align.weights):
+        raise InputError(f"--weights {align.weights}: accepted is the path of a file that every machine of the run has")
     from vsalign.weights import RIFE_4_14, find_weights, load_tensors
 
     try:
@@ -213,21 +178,3 @@ def _notices(clip: Probe, ref: Probe, config: JobConfig) -> list[str]:
     if config.align.warp is False and (clip.info.width, clip.info.height) != (ref.info.width, ref.info.height):
         lines.append(f"clip is scaled from {clip.info.width}x{clip.info.height} to {ref.info.width}x{ref.info.height}")
     return lines
-
-
-def _same_file(one: str, other: Path) -> bool:
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return os.path.abspath(one) == os.path.abspath(other)
-
-
-def _read_only_mount(folder: Path) -> bool:
-    """root may write anywhere as far as os.access knows; a read-only mount refuses it all the same."""
-    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY) or not folder.stat().st_mode & 0o222
-
-
-def _existing(folder: Path) -> Path:
-    while not folder.is_dir():
-        folder = folder.parent
-    return folder

@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from tasks.errors import DecodeError
 from tasks.formats import is_planar_name, planar_format
 from tasks.messages import Probe
-from tasks.probe import open_stream
+from tasks.openfilm import open_stream
 from tasks.seekplan import FILE_START, SeekPlan, reorder_depth
 from vsalign.frames import FrameRange
 from vsalign.picture import RANGE_FULL, ColourTags, Picture, Plane, SampleFormat
@@ -209,7 +209,7 @@ class FrameReader:
     def _opened(self) -> tuple[InputContainer, VideoStream]:
         self._coming = iter(())  # lets go of the old demuxer before the file moves
         if self._container is None:
-            self._container, self._stream = open_stream(self._info.source)
+            self._container, self._stream = open_stream(self._info.source, self._info.version)
             self._stream.thread_count = self._threads
             self._stream.thread_type = ThreadType.AUTO if self._threads > 1 else ThreadType.SLICE
             if self._only_thumbs:

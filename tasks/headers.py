@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -11,6 +10,7 @@ import numpy as np
 from tasks.formats import planar_format
 from tasks.messages import FrameIndex, MediaInfo, Source, StreamInfo
 from tasks.packets import PacketTable, file_identity
+from tasks.remote import source_size
 from vsalign.picture import ColourTags
 
 #: Further from its frames than this, a stated frame rate is not believed.
@@ -70,12 +70,12 @@ def _rate(head: Head, index: FrameIndex) -> Fraction:
 
 
 def media_info(
-    source: Source, head: Head, first: FirstPicture, table: PacketTable, index: FrameIndex, truncated: str
+    source: Source, head: Head, first: FirstPicture, table: PacketTable, index: FrameIndex, truncated: str, version: str
 ) -> MediaInfo:
     """The record of a probed source; reads the file again for its identity."""
     return MediaInfo(
         source=source,
-        identity=file_identity(source.path, source.video_stream, table),
+        identity=file_identity(source.path, source.video_stream, table, version),
         container=head.container,
         streams=head.streams,
         codec=head.codec,
@@ -90,6 +90,7 @@ def media_info(
         rotation_degrees=first.rotation_degrees,
         field_order=head.field_order,
         colour=head.colour,
-        size_bytes=os.path.getsize(source.path),
+        size_bytes=source_size(source.path, version),
         truncated=truncated,
+        version=version,
     )

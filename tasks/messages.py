@@ -72,6 +72,8 @@ class MediaInfo:
     size_bytes: int
     truncated: str = ""
     """Empty, or one clause that says where the file ends too early ("ends at frame 311 of 720")."""
+    version: str = ""
+    """Of a remote film: what changes when it is written again, so that no reader mixes two (:mod:`tasks.remote`)."""
 
     @property
     def has_audio(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.messages import FrameIndex
+from tasks.remote import read_range, source_size
 from vsalign.errors import InputError
 
 NO_PTS = np.iinfo(np.int64).min
@@ -105,14 +105,12 @@ def keep_frames(index: FrameIndex, keep: npt.NDArray[np.bool_]) -> FrameIndex:
     )
 
 
-def file_identity(path: str, video_stream: int, table: PacketTable) -> str:
-    """sha256 (hex) over the file's size, first and last MiB, stream number and packet table; not over its path."""
-    size = os.path.getsize(path)
+def file_identity(path: str, video_stream: int, table: PacketTable, version: str = "") -> str:
+    """sha256 (hex) over the file's size, first and last MiB, stream number and packet table; not over its path or version."""
+    size = source_size(path, version)
     digest = hashlib.sha256(f"vsalign identity 1 {size} {video_stream} {len(table)};".encode())
-    with open(path, "rb") as file:
-        digest.update(file.read(_MIB))
-        file.seek(max(0, size - _MIB))
-        digest.update(file.read(_MIB))
+    digest.update(read_range(path, 0, _MIB, version))
+    digest.update(read_range(path, max(0, size - _MIB), size, version))
     for column in (table.pts, table.duration, table.size):
         digest.update(column.astype("<i8").tobytes())
     digest.update(np.packbits(table.key).tobytes())

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from typing import BinaryIO
+from typing import Protocol
+
+from tasks.remote import open_source, source_size
 
 _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 _TS_PACKET_SIZES = (188, 192, 204)
 
 
-def missing_bytes(path: str, container: str) -> int:
+class Bytes(Protocol):
+    """What is needed of a file."""
+
+    def read(self, size: int, /) -> bytes: ...
+    def seek(self, offset: int, /) -> int: ...
+    def tell(self) -> int: ...
+
+
+def missing_bytes(path: str, container: str, version: str = "") -> int:
     """How many bytes the file lacks by its own headers (0: none, or none known); ``container`` is FFmpeg's demuxer."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
+    size, source = source_size(path, version), open_source(path, version)
+    with open(source, "rb") if isinstance(source, str) else source as file:
         if "matroska" in container:
             return _missing_in_matroska(file, size)
         if container == "avi":
@@ -22,13 +31,13 @@ def missing_bytes(path: str, container: str) -> int:
     return 0
 
 
-def _missing_in_riff(file: BinaryIO, size: int) -> int:
+def _missing_in_riff(file: Bytes, size: int) -> int:
     head = file.read(8)
     promised = 8 + int.from_bytes(head[4:8], "little")
     return max(0, promised - size) if head[:4] == b"RIFF" else 0
 
 
-def _missing_in_matroska(file: BinaryIO, size: int) -> int:
+def _missing_in_matroska(file: Bytes, size: int) -> int:
     """The Segment says its length once it is finished; a live one doesn't, but each of its clusters may."""
     while file.tell() < size:
         element, length = _element(file)
@@ -45,7 +54,7 @@ def _missing_in_matroska(file: BinaryIO, size: int) -> int:
     return 0
 
 
-def _element(file: BinaryIO) -> tuple[int | None, int | None]:
+def _element(file: Bytes) -> tuple[int | None, int | None]:
     """(element id, payload length or None when open-ended) at the file position; id None at damaged bytes."""
     first = file.read(1)
     if not first or first[0] < 0x10:

@@ -179,8 +179,8 @@ def test_a_seek_that_lands_late_is_tried_again_from_earlier(films: dict[str, Pat
         def __getattr__(self, name: str) -> object:
             return getattr(self._container, name)
 
-    def late_open(source: Source) -> tuple[object, av.VideoStream]:
-        container, stream = true_open(source)
+    def late_open(source: Source, version: str) -> tuple[object, av.VideoStream]:
+        container, stream = true_open(source, version)
         return Late(container), stream
 
     monkeypatch.setattr(decode, "open_stream", late_open)

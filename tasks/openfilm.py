@@ -1,0 +1,104 @@
+"""A film's path or address -> its opened container and the video stream that is meant."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from tasks.messages import Source
+from tasks.remote import open_source, source_version
+from vsalign.errors import InputError
+
+#: FFmpeg's log level belongs to the whole process.
+_log_level = threading.RLock()
+KINDS = ("video", "audio", "subtitle", "data", "attachment")
+#: Demuxers that make pictures out of things that are no film (a text file would "play" as a scrolling terminal).
+_NOT_FILMS = ("tty", "lrc", "srt", "ass", "webvtt", "sbg", "bin", "xbin", "idf", "adf")
+
+
+def version_of(source: Source) -> str:
+    """:func:`tasks.remote.source_version` of a film. Raises InputError for one that is not there, StorageError."""
+    with _one_line_errors(source.path):
+        return source_version(source.path)
+
+
+@contextmanager
+def _one_line_errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, not a video file") from None
+    except PermissionError:
+        raise InputError(f"{path}: may not be read (permission denied)") from None
+    except (av.FFmpegError, OSError) as error:
+        raise InputError(f"{path}: not a readable video file ({_reason(error)})") from None
+
+
+@contextmanager
+def captured_log(level: int) -> Iterator[list[tuple[int, str, str]]]:
+    """FFmpeg's log lines (level, who, text) of this thread while the block runs; the process-wide level is put back."""
+    with _log_level:
+        before = av.logging.get_level()
+        av.logging.set_level(level)
+        try:
+            with av.logging.Capture(local=True) as log:
+                yield log
+        finally:
+            av.logging.set_level(before)
+
+
+def _reason(error: Exception) -> str:
+    """FFmpeg's last log line says more than its error name ("moov atom not found")."""
+    log = getattr(error, "log", None)
+    text = log[2] if log else getattr(error, "strerror", None) or str(error)
+    return " ".join(str(text).split())
+
+
+def open_stream(source: Source, version: str = "", through: bool = False) -> tuple[InputContainer, VideoStream]:
+    """The opened file (the caller closes it) and the chosen video stream, all others discarded.
+
+    ``version`` and ``through`` as :func:`tasks.remote.open_source` takes them. Raises InputError; for a remote film
+    StorageError and SourceChanged, as do all reads from it.
+    """
+    with _one_line_errors(source.path):
+        opened = open_source(source.path, version, through)
+        with captured_log(av.logging.ERROR):  # so that the error brings the log line that explains it
+            container = av.open(opened, "r")
+    try:
+        return container, _video_stream(container, source)
+    except BaseException:
+        container.close()
+        raise
+
+
+def _video_stream(container: InputContainer, source: Source) -> VideoStream:
+    if container.format.name in _NOT_FILMS:
+        raise InputError(f"{source.path}: not a video file (it reads as {container.format.name!r})")
+    attached = av.stream.Disposition.attached_pic
+    streams = [s for s in container.streams.video if not s.disposition & attached]
+    if not streams:
+        raise InputError(f"{source.path}: no video stream ({_count_streams(container)})")
+    if source.video_stream >= len(streams):
+        last = len(streams) - 1
+        accepted = "#v:0" if last == 0 else f"#v:0 to #v:{last}"
+        raise InputError(f"{source}: the file has {len(streams)} video stream{'s' * (last > 0)}; accepted are {accepted}")
+    chosen = streams[source.video_stream]
+    if chosen.codec_context is None:
+        raise InputError(f"{source}: no decoder for this video stream")
+    for other in container.streams:
+        if other.index != chosen.index:
+            other.discard = av.stream.Discard.all
+    return chosen
+
+
+def _count_streams(container: InputContainer) -> str:
+    kinds = [s.type for s in container.streams]
+    counts = [f"{kinds.count(kind)} {kind}" for kind in KINDS if kind in kinds]
+    return "it has " + ", ".join(counts) if counts else "it has no streams at all"
