@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from orchestrator.nodes import Census, Slot
 from orchestrator.state import AttemptFailed
-from orchestrator.supervise import StageListener
-from tasks.work import Record, Work
+from tasks.work import Attempt, Record, Work
 
 PLAIN_INTERVAL_S = 10.0
 
@@ -33,10 +33,10 @@ class Ui:
             self._console.print(line, markup=False)
 
     @contextmanager
-    def stage(self, name: str, total_frames: int, done_frames: int = 0) -> Iterator[StageListener]:
+    def stage(self, name: str, total_frames: int, done_frames: int = 0) -> Iterator[StageView]:
         """A view of a stage over ``total_frames`` frames, of which ``done_frames`` are reused from an earlier run."""
         if self._quiet:
-            yield _Counter(name, total_frames, done_frames)
+            yield StageView(name, total_frames, done_frames)
         elif self._console.is_terminal:
             with _live(self._console) as progress:
                 yield _LiveView(progress, name, total_frames, done_frames)
@@ -46,13 +46,16 @@ class Ui:
             view.close()
 
 
-class _Counter:
-    """Counts frames and failures of a stage; shows nothing."""
+class StageView:
+    """A StageListener that counts frames and failures of a stage; shows nothing."""
 
     def __init__(self, name: str, total_frames: int, done_frames: int) -> None:
         self.name, self.total_frames, self.reused_frames = name, total_frames, done_frames
         self.finished_frames, self.running_frames, self.failures = done_frames, 0, 0
         self.started = time.monotonic()
+
+    def unit_started(self, work: Work, attempt: Attempt, slot: Slot) -> None:
+        """A start is not worth a line."""
 
     def unit_done(self, work: Work, record: Record) -> None:
         self.finished_frames += work.num_frames
@@ -63,7 +66,11 @@ class _Counter:
         self.say(f"{work.name}: attempt {failure.attempt} failed ({failure.message}){'; given up' if parked else ''}")
         self.refresh()
 
+    def tick(self, frames_running: int, census: Census) -> None:
+        self.running(frames_running)
+
     def running(self, frames: int) -> None:
+        """Frames done of what is under way; for work that is no unit too."""
         self.running_frames = frames
         self.refresh()
 
@@ -82,7 +89,7 @@ class _Counter:
         """Show the present state."""
 
 
-class _PlainView(_Counter):
+class _PlainView(StageView):
     """A line now and then, and one at the end."""
 
     def __init__(self, console: Console, name: str, total_frames: int, done_frames: int) -> None:
@@ -111,7 +118,7 @@ class _PlainView(_Counter):
         )
 
 
-class _LiveView(_Counter):
+class _LiveView(StageView):
     """One bar that moves."""
 
     def __init__(self, progress: Progress, name: str, total_frames: int, done_frames: int) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.alignment import Alignment, align_line
+from orchestrator.ledger import RunFacts
+from orchestrator.statusview import counts_text
 from tasks.messages import FrameIndex
 from vsalign.editkinds import NO_EDITS, Edit
 from vsalign.framemap import FrameMap, Source
@@ -20,6 +22,8 @@ UNCERTAIN_BELOW = 0.5
 #: Uncertain frames closer together than this many frames belong to one stretch.
 STRETCH_GAP_FRAMES = 5
 NUM_STRETCHES = 10
+#: Nodes that the text names, those that did most; report.json has all.
+MOST_HOSTS = 8
 #: Edits that the text lists; report.json has all.
 MOST_EDITS = 12
 
@@ -86,6 +90,7 @@ class Report:
     notices: tuple[str, ...] = ()
     alignment: Alignment | None = None
     edits: tuple[Edit, ...] = ()
+    run: RunFacts = field(default_factory=RunFacts)
 
     def to_json(self) -> dict[str, Any]:
         values = asdict(self)
@@ -142,6 +147,7 @@ def format_report(report: Mapping[str, Any]) -> str:
     lines = [f"{report['clip']} -> {report['ref']}", f"output    {_output_line(report)}", *_stage_lines(report["stages"])]
     if report.get("sound"):
         lines.append(f"audio     {report['sound']}")
+    lines += _run_lines(report.get("run", {}))
     lines += _match_lines(report["matches"], report["unmatched_show"])
     if report["sync"]:
         lines.append(f"sync      {sync_line(report['sync'])}")
@@ -178,6 +184,22 @@ def _stage_lines(stages: list[Mapping[str, Any]]) -> list[str]:
             made, reused = stage["units"] - stage["reused_units"], stage["reused_units"]
             line += f"; {made} units done, {reused} reused, {stage['retries']} retries"
         lines.append(line)
+    return lines
+
+
+def _run_lines(run: Mapping[str, Any]) -> list[str]:
+    """How the run went, where it was not one machine without a fault. A report of an earlier version has none of it."""
+    lines = []
+    if len(hosts := run.get("hosts", {})) > 1:
+        busiest = [f"{host} {units}" for host, units in list(hosts.items())[:MOST_HOSTS]]
+        more = [f"{len(hosts) - MOST_HOSTS} more"] if len(hosts) > MOST_HOSTS else []
+        lines.append(f"nodes     {len(hosts)}, units done by each: {', '.join([*busiest, *more])}")
+    if run.get("failures"):
+        lost = f"; {run['spot_lost_seconds']:.0f} s of work lost with machines that went away"
+        lines.append(f"failures  {counts_text(run['failures'])}{lost if run['spot_lost_seconds'] else ''}")
+    if run.get("thrift"):
+        levels = ", ".join(f"{units} at level {level}" for level, units in run["thrift"].items())
+        lines.append(f"memory    short: {levels} of thrift")
     return lines
 
 

@@ -8,8 +8,10 @@ import pytest
 from rich.console import Console
 
 from orchestrator import progress
+from orchestrator.nodes import Census, Slot
 from orchestrator.progress import Ui
 from orchestrator.state import AttemptFailed, Cause
+from tasks.work import Attempt
 from tests.factories import record, work
 
 
@@ -56,6 +58,13 @@ def test_quiet_shows_nothing(screen: io.StringIO):
         view.running(5)
         view.unit_failed(work(), AttemptFailed("a", 1, Cause.CODE, "boom"), parked=False)
     assert screen.getvalue() == ""
+
+
+def test_a_stage_shows_what_the_supervisor_tells_of_it(screen: io.StringIO):
+    with ui_on(screen).stage("render", 20) as view:
+        view.unit_started(work(), Attempt(), Slot(0, "node", "cpu"))
+        view.tick(12, Census())
+    assert "12/20" in screen.getvalue()
 
 
 def test_frames_of_running_units_never_count_beyond_the_stage(screen: io.StringIO):

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from orchestrator.alignment import Alignment, align_line, summarise_alignment
+from orchestrator.ledger import RunFacts
 from orchestrator.report import Report, StageReport, format_report, least_certain, summarise_matches, timecode
 from tasks.work import Record
 from tests.factories import config_of, frame_index, record
@@ -67,6 +68,25 @@ def test_the_edits_are_listed_up_to_a_dozen_and_all_of_them_kept():
     assert "edits     none: both films show the same frames in the same order" in none
     before = {key: value for key, value in told.items() if key != "edits"}
     assert "edits" not in format_report(before)
+
+
+def test_a_run_over_several_machines_with_faults_tells_of_them():
+    matches = summarise_matches(FrameMap.identity(10, 10), frame_index(10))
+    hosts = {f"host{n}": 40 - n for n in range(10)}
+    run = RunFacts(hosts, {"preempted": 3, "code": 1}, 84.4, {"1": 3, "2": 1})
+    told = Report("o.mkv", "c", "r", True, 3, 10, (), matches, run=run).to_json()
+    text = format_report(told)
+    assert told["run"]["hosts"] == hosts
+    assert "nodes     10, units done by each: host0 40, host1 39" in text and "host7 33, 2 more" in text
+    assert "failures  3 preempted, 1 code; 84 s of work lost" in text and "memory    short: 3 at level 1, 1 at level 2" in text
+
+
+def test_a_calm_run_on_one_machine_tells_nothing_of_it():
+    matches = summarise_matches(FrameMap.identity(10, 10), frame_index(10))
+    told = Report("o.mkv", "c", "r", True, 3, 10, (), matches, run=RunFacts({"host": 3})).to_json()
+    before = {key: value for key, value in told.items() if key != "run"}
+    assert format_report(told) == format_report(before)
+    assert not {"nodes", "failures", "memory"} & {line.split(" ")[0] for line in format_report(told).splitlines()}
 
 
 def test_timecodes():
