@@ -1,7 +1,8 @@
 # make demo: set up and run the main job on films made here.  make test: set up and run every check.
+# make chaos: kill every part of a run at every point where it could hurt.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: setup demo test lint types clean
+.PHONY: setup demo test chaos lint types clean
 
 VENV := .venv
 # Changes when what is to be installed changes; a second call finds it and installs nothing.
@@ -21,6 +22,9 @@ demo: setup
 
 test: setup lint types
 	@$(VENV)/bin/pytest
+
+chaos: setup
+	@$(VENV)/bin/pytest -m "chaos or not chaos" tests/end_to_end/test_chaos.py
 
 lint: setup
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

@@ -14,7 +14,7 @@ import typer
 
 from orchestrator import commands, flags, weightstore
 from orchestrator.errors import InterruptedRun
-from orchestrator.flags import config_of, map_config_of
+from orchestrator.flags import config_of, map_config_of, where_of
 from orchestrator.mapview import MapView
 from orchestrator.progress import stderr_line
 from vsalign.errors import InputError, VsalignError
@@ -76,8 +76,12 @@ def render(
     address: flags.Address = None,
     workers: flags.Workers = None,
     cores_per_worker: flags.Cores = None,
+    gpu_fraction: flags.GpuFraction = None,
     device: flags.Device = None,
     chunk_frames: flags.ChunkFrames = None,
+    stall_seconds: flags.StallSeconds = None,
+    start_timeout: flags.StartTimeout = None,
+    steal: flags.Steal = False,
     allow_truncated: flags.Truncated = False,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -146,23 +150,32 @@ def sync(
 
 
 @app.command()
-def resume(job_dir: Annotated[Path, typer.Argument(help="Job directory.")], quiet: flags.Quiet = False) -> None:
-    """Go on with the job of JOBDIR where it stopped."""
-    raise typer.Exit(commands.resume(job_dir, quiet))
+def resume(
+    job_dir: flags.JobDirArg,
+    pool: flags.PoolOption = None,
+    address: flags.Address = None,
+    workers: flags.Workers = None,
+    start_timeout: flags.StartTimeout = None,
+    steal: flags.Steal = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Go on with the job of JOBDIR where it stopped, on the same workers as before or on others."""
+    raise typer.Exit(commands.resume(job_dir, where_of(locals())))
 
 
 @app.command()
 def status(
-    job_dir: Annotated[Path, typer.Argument(help="Job directory.")],
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    job_dir: Annotated[str, typer.Argument(help="Job directory, a folder or the address of one (s3://, gs://).")],
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until it is published (0) or nobody is at work (1).")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON; with --watch a line per change.")] = False,
 ) -> None:
-    """Say how far the job of JOBDIR is, from its directory alone."""
-    raise typer.Exit(commands.status(job_dir, json_output))
+    """Say how far the job of JOBDIR is, from its directory alone; on any machine that sees it."""
+    raise typer.Exit(commands.status(job_dir, json_output, watch))
 
 
 @app.command()
 def report(
-    job_dir: Annotated[Path, typer.Argument(help="Job directory.")],
+    job_dir: flags.JobDirArg,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the report of the last run in JOBDIR."""
@@ -170,9 +183,9 @@ def report(
 
 
 @app.command()
-def verify(out: Annotated[Path, typer.Argument(help="A rendered film.")], job: flags.JobOption = None) -> None:
+def verify(out: Annotated[str, typer.Argument(help="A rendered film.")], job: flags.JobOption = None) -> None:
     """Check OUT against its job: bytes, number of frames, every PTS."""
-    raise typer.Exit(commands.verify(out, Path(job) if job else None))
+    raise typer.Exit(commands.verify(out, job or ""))
 
 
 @app.command()
@@ -188,6 +201,27 @@ def demo(
 ) -> None:
     """Make a film of its own, render a damaged copy back onto it, and hold the result against the truth."""
     raise typer.Exit(commands.demo(folder, pool or "ray"))
+
+
+@app.command("spot-watch")
+def spot_watch(
+    file: Annotated[
+        Path | None, typer.Option("--file", envvar="VSALIGN_DRAIN_FILE", help="Drain when this file appears; SECONDS in it.")
+    ] = None,
+    node_id: Annotated[str | None, typer.Option("--node-id", help="Ray node to drain [this machine's].")] = None,
+    address: Annotated[str | None, typer.Option("--address", help="HOST:PORT of the cluster's head [this machine's].")] = None,
+    aws: Annotated[str | None, typer.Option("--aws", help="Metadata service to ask [AWS's own].")] = None,
+    gcp: Annotated[str | None, typer.Option("--gcp", help="Metadata service to ask [GCP's own].")] = None,
+    every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two looks.")] = 2.0,
+    drain_on_rebalance: Annotated[bool, typer.Option("--drain-on-rebalance", help="AWS's early advice counts too.")] = False,
+) -> None:
+    """On a spot machine: wait until the cloud takes it back, tell the Ray cluster, and end."""
+    from orchestrator import spotwatch
+
+    plan = spotwatch.WatchPlan(
+        file, aws or spotwatch.AWS_METADATA, gcp or spotwatch.GCP_METADATA, every, drain_on_rebalance, node_id, address
+    )
+    raise typer.Exit(spotwatch.watch(plan, lambda line: print(f"spot-watch: {line}", flush=True)))
 
 
 @weights_app.command("list")

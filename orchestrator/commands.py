@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from orchestrator.config import JobConfig
+from orchestrator.config import JobConfig, job_config, merge
 from orchestrator.estimate import estimate
 from orchestrator.jobdir import saved_config
 from orchestrator.mapview import MapView, describe_map
@@ -20,7 +21,9 @@ from orchestrator.pools import Pools
 from orchestrator.preflight import look_at_sources
 from orchestrator.progress import Ui
 from orchestrator.report import format_report, sync_line
-from orchestrator.status import job_status, status_text
+from orchestrator.status import JobLook
+from orchestrator.statusview import status_text
+from orchestrator.statuswatch import watch_status
 from orchestrator.stopping import stop_on_signals
 from orchestrator.verify import check_output_file
 from orchestrator.walk import render as render_job
@@ -28,6 +31,8 @@ from orchestrator.walk import sync as sync_films
 from orchestrator.works import plan_job, render_works
 from tasks.metrics import BY_SIGNATURE
 from tasks.probe import parse_source
+from tasks.remote import size_if_there
+from tasks.store import open_store
 from vsalign.editkinds import NO_EDITS, Edit
 from vsalign.errors import InputError
 from vsalign.framemap import FrameMap
@@ -47,11 +52,10 @@ def render(config: JobConfig, resuming: bool = False) -> int:
     return 0 if report.complete else 1
 
 
-def resume(job_dir: Path, quiet: bool) -> int:
-    """Go on with a job as it was submitted."""
-    config = saved_config(job_dir)
-    run = config.run.model_copy(update={"job": str(job_dir), "quiet": quiet})
-    return render(config.model_copy(update={"run": run}), resuming=True)
+def resume(job_dir: str, where: dict[str, Any]) -> int:
+    """Go on with a job as it was submitted, ``where`` (run settings) it is asked for now."""
+    saved = saved_config(job_dir).model_dump(mode="json")
+    return render(job_config(merge(saved, {"run": where}), "vsalign"), resuming=True)
 
 
 def plan(config: JobConfig, as_json: bool) -> int:
@@ -65,7 +69,7 @@ def plan(config: JobConfig, as_json: bool) -> int:
     need = estimate(inputs, config, workers, len(made.chunks))
     if as_json:
         expected_map = FrameMap.of_clip_frames(expected, len(clip))
-        fingerprints = [work.fingerprint for work in render_works(made, inputs, config, expected_map, str(config.job_dir))]
+        fingerprints = [work.fingerprint for work in render_works(made, inputs, config, expected_map, config.job_location)]
         print(json.dumps(plan_json(made, inputs, need, workers, fingerprints), indent=1))
     else:
         width = None if sys.stdout.isatty() else 110
@@ -94,27 +98,29 @@ def _tell_map(config: JobConfig, frame_map: FrameMap, edits: Sequence[Edit], fou
     return 0
 
 
-def status(job_dir: Path, as_json: bool) -> int:
-    """Print how far a job is."""
-    found = job_status(job_dir)
+def status(job_dir: str, as_json: bool, watch: bool) -> int:
+    """Print how far a job is; or go on until it is over: 0 when it is published, 1 when somebody has to resume it."""
+    if watch:
+        return watch_status(JobLook(job_dir, patient=True), as_json, Console(highlight=False, soft_wrap=True))
+    found = JobLook(job_dir).look()
     print(json.dumps(found, indent=1) if as_json else status_text(found))
     return 0
 
 
-def report(job_dir: Path, as_json: bool) -> int:
+def report(job_dir: str, as_json: bool) -> int:
     """Print the last report of a job."""
     saved_config(job_dir)
-    path = job_dir / "report.json"
-    if not path.is_file():
+    data = open_store(job_dir).read("report.json")
+    if data is None:
         raise InputError(f"{job_dir} has no report yet; vsalign status shows how far it is")
-    values = json.loads(path.read_bytes())
+    values = json.loads(data)
     print(json.dumps(values, indent=1) if as_json else format_report(values).rstrip())
     return 0
 
 
-def verify(out: Path, job_dir: Path | None) -> int:
-    """Print what is wrong with OUT, if anything; 1 when something is."""
-    problems = check_output_file(out, job_dir or Path(f"{out}.vsalign"))
+def verify(out: str, job_dir: str) -> int:
+    """Print what is wrong with OUT, if anything; 1 when something is. ``job_dir``: "" for OUT's own."""
+    problems = check_output_file(out, job_dir or f"{out}.vsalign")
     for problem in problems:
         print(f"{out}: {problem}", file=sys.stderr)
     if not problems:
@@ -139,7 +145,6 @@ def demo(folder: Path, pool: str) -> int:
 
 
 def _pool_for(config: JobConfig) -> str:
-    sizes = [Path(parse_source(given).path) for given in (config.clip, config.ref)]
-    total = sum(path.stat().st_size for path in sizes if path.is_file())
+    total = sum(size_if_there(parse_source(given).path) for given in (config.clip, config.ref))
     most = SHORT_FILM_BYTES if config.sync.precision == BY_SIGNATURE else SHORT_COMPARED_BYTES
     return "local" if total < most else "ray"

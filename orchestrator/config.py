@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tasks.location import is_remote
 from tasks.messages import AlignSettings, EncodeSettings, MismatchShow, SyncSettings
 from tasks.metrics import BY_SIGNATURE
 from vsalign.errors import InputError
@@ -152,15 +153,19 @@ class RunConfig(_Section):
     address: str | None = Field(None, description="address of a Ray cluster")
     workers: int | None = Field(None, ge=1, le=100_000, description="a whole number, 1 or more")
     cores_per_worker: int = Field(1, ge=1, le=1024, description="a whole number, 1 or more")
+    gpu_fraction: float = Field(1.0, ge=0.01, le=1, description="a number from 0.01 to 1 (0.5: two workers share a GPU)")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description='"auto", "cpu" or "cuda"')
     chunk_frames: int | None = Field(None, ge=1, le=1_000_000, description="a whole number of ref frames, 1 or more")
+    stall_seconds: int = Field(300, ge=1, le=86_400, description="a whole number of seconds from 1 to 86400")
+    start_timeout: int | None = Field(None, ge=1, le=86_400, description="a whole number of seconds from 1 to 86400")
     allow_truncated: bool = Field(False, description="true or false")
-    job: str = Field("", description="path of the job directory")
+    steal: bool = Field(False, description="true or false (true: take the job over from another run)")
+    job: str = Field("", description="path or address (s3://, gs://) of the job directory")
     quiet: bool = Field(False, description="true or false")
 
 
 class JobConfig(_Section):
-    """A whole job. ``clip``, ``ref`` and ``out`` are paths; ``#v:1`` after a path picks its second video stream."""
+    """A whole job. ``clip``, ``ref`` and ``out`` are paths or addresses; ``#v:1`` after one picks its second video stream."""
 
     clip: str = Field(min_length=1, description="path of the film that gets moved")
     ref: str = Field(min_length=1, description="path of the film it is moved onto")
@@ -172,8 +177,9 @@ class JobConfig(_Section):
     run: RunConfig = RunConfig()  # type: ignore[call-arg]
 
     @property
-    def job_dir(self) -> Path:
-        return Path(self.run.job) if self.run.job else Path(self.out + ".vsalign")
+    def job_location(self) -> str:
+        """Path or address of the job directory."""
+        return self.run.job or self.out + ".vsalign"
 
 
 def job_config(values: Mapping[str, Any], where: str) -> JobConfig:
@@ -194,7 +200,7 @@ def load_job_file(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not a readable TOML file ({error})") from None
     for table, key in path_fields(values):
         if isinstance(table.get(key), str) and table[key]:
-            table[key] = str(path.parent / table[key])
+            table[key] = table[key] if is_remote(table[key]) else str(path.parent / table[key])
     return values
 
 

@@ -4,6 +4,8 @@ VsalignError
 ├── InputError          exit status 2 (vsalign/errors.py)
 ├── PoolError           the workers that were asked for can't be had
 ├── FetchError          a file that the user asked for did not arrive whole; nothing of it is kept
+├── StageFailed         a stage that all later ones need came to nothing; resumable
+├── LeaseLost           another run has taken the job over
 └── InterruptedRun      the user or the scheduler asked to stop; resumable, exit status 130
 """
 
@@ -42,3 +44,14 @@ class StageFailed(VsalignError):
 
     def __str__(self) -> str:
         return f"{self.stage} failed at {self.unit}: {self.why}"
+
+
+class LeaseLost(VsalignError):
+    """Another run has taken the job over; it goes on there."""
+
+    def __init__(self, stage: str, done: int, total: int) -> None:
+        super().__init__(stage, done, total)
+        self.stage, self.done, self.total = stage, done, total
+
+    def __str__(self) -> str:
+        return f"another vsalign has taken this job over during {self.stage}; this run ends, {self.done} of {self.total} done"

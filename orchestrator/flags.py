@@ -16,6 +16,7 @@ _MISMATCH = "Shown where CLIP and REF show other things: keep, ref, black, white
 
 ClipArg = Annotated[str, typer.Argument(help="Film that gets moved; film.mkv#v:1 is its second video stream.")]
 RefArg = Annotated[str, typer.Argument(help="Film it is moved onto.")]
+JobDirArg = Annotated[str, typer.Argument(help="Job directory, a folder or the address of one (s3://, gs://).")]
 OutOption = Annotated[str | None, typer.Option("-o", "--out", help="Output: .mkv, .mp4 or .mov.")]
 JobOption = Annotated[str | None, typer.Option("--job", help="Job directory [OUT.vsalign].")]
 NoSync = Annotated[bool, typer.Option("--no-sync", help="Clip frame = ref frame.")]
@@ -58,6 +59,12 @@ Cores = Annotated[int | None, typer.Option("--cores-per-worker", help="CPU cores
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda [auto].")]
 ChunkFrames = Annotated[int | None, typer.Option("--chunk-frames", help="Ref frames per chunk [96 to 720, by key frames].")]
 Truncated = Annotated[bool, typer.Option("--allow-truncated", help="Use what is there of a truncated file.")]
+GpuFraction = Annotated[float | None, typer.Option("--gpu-fraction", help="Share of a GPU that one worker books [1].")]
+StallSeconds = Annotated[int | None, typer.Option("--stall-seconds", help="A worker without a new frame is killed [300].")]
+StartTimeout = Annotated[
+    int | None, typer.Option("--start-timeout", help="Seconds to wait for a worker [120; 900 for nodes still to be added].")
+]
+Steal = Annotated[bool, typer.Option("--steal", help="Take the job over from the vsalign that is at work on it.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Plot = Annotated[str | None, typer.Option("--plot", help="Draw the map: offset, cost, confidence, edits (.png or .svg).")]
 Edits = Annotated[bool, typer.Option("--edits", help="Print what the clip does differently, one line each.")]
@@ -73,7 +80,10 @@ _FLAGS = {
         *("engine", "weights", "wide_search", "lq_input", "iterations"),
     ),
     "output": ("audio", "overwrite", "clean"),
-    "run": ("pool", "address", "workers", "cores_per_worker", "device", "chunk_frames", "allow_truncated", "job", "quiet"),
+    "run": (
+        *("pool", "address", "workers", "cores_per_worker", "gpu_fraction", "device", "chunk_frames", "stall_seconds"),
+        *("start_timeout", "allow_truncated", "job", "quiet", "steal"),
+    ),
     "encode": ("codec", "crf", "preset"),
 }
 _RENAMED = {
@@ -106,6 +116,14 @@ def map_config_of(flags: dict[str, Any]) -> JobConfig:
     if flags["out"] is None and flags["frame_map"] is None:
         raise InputError("-o MAP is missing; wanted: the CSV to write, or --frame-map MAP to describe one that is there")
     return config_of({**flags, "out": flags["out"] or flags["frame_map"]})
+
+
+def where_of(flags: dict[str, Any]) -> dict[str, Any]:
+    """The run settings that ``resume`` may change, of those that were given; what is not saved with a job is always set."""
+    given = {key: flags[key] for key in ("pool", "address", "workers", "start_timeout") if _given(flags, key)}
+    if "address" in given and "pool" not in given:
+        given["pool"] = "ray"
+    return {**given, "job": flags["job_dir"], "quiet": flags["quiet"], "steal": flags["steal"]}
 
 
 def _tables(flags: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -2,65 +2,90 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from orchestrator.config import JOB_SCHEMA, JobConfig, job_config, path_fields
 from orchestrator.inputs import Inputs
+from orchestrator.lease import held
 from orchestrator.plan import Bounds, choose_bounds
+from orchestrator.stopping import StopRequest
+from tasks.errors import StorageError
+from tasks.location import absolute, is_remote, join
 from tasks.messages import Probe, Role
+from tasks.outfile import check_writable
 from tasks.sources import write_probe
 from tasks.store import JobStore, open_store
 from vsalign.errors import InputError
 
+#: What a job killed while it began may have left.
+_BEGINNINGS = {"lease.json", "probe"}
+
 
 @dataclass(frozen=True, slots=True)
 class JobDir:
-    """An opened job directory; ``made_here`` when this run created the folder."""
+    """An opened job directory; ``made_here`` when this run created it."""
 
-    path: Path
     store: JobStore
     made_here: bool
 
+    @property
+    def location(self) -> str:
+        """Where it is, for all machines: an absolute path, or an address."""
+        return self.store.location
 
-def check_job_dir(config: JobConfig, inputs: Inputs) -> None:
-    """The job directory is absent, empty, or of this very job. Raises InputError; writes nothing."""
-    path = config.job_dir
-    if _is_fresh(path):
-        return
-    job = _read_job(path)
+
+def is_begun(config: JobConfig) -> bool:
+    """The job directory exists. Raises StorageError."""
+    return bool(open_store(config.job_location).entries())
+
+
+def check_job_dir(config: JobConfig, inputs: Inputs) -> tuple[str, ...]:
+    """The job directory is absent, empty, or of this very job; a line for each source in whose place another file lies by now.
+
+    Raises InputError; writes nothing.
+    """
+    location, store = config.job_location, _store(config.job_location)
+    if _is_fresh(store):
+        return ()
+    job, now = _read_job(location, store), _absolute(config)
+    changed = []
     for what, found, ours in (
         ("clip", job["clip"], inputs.clip.info.identity),
         ("ref", job["ref"], inputs.ref.info.identity),
-        ("output", job["config"]["out"], _absolute(config)["out"]),
+        ("output", job["config"]["out"], now["out"]),
     ):
-        if found != ours:
-            raise InputError(f"{path} is the job directory of another job (its {what} differs); --job names another directory")
+        if found != ours and what != "output" and job["config"].get(what) == now[what]:
+            changed.append(f"{now[what]} is another file than this job had for its {what}: what was made from it is made again")
+        elif found != ours:
+            raise InputError(
+                f"{location} is the job directory of another job (its {what} differs); --job names another directory"
+            )
+    return tuple(changed)
 
 
 @contextmanager
-def open_job(config: JobConfig, inputs: Inputs) -> Iterator[JobDir]:
+def open_job(config: JobConfig, inputs: Inputs, stop: StopRequest, say: Callable[[str], None]) -> Iterator[JobDir]:
     """Create or reopen the job directory, with the job as submitted and the probes of its sources in it.
 
-    It is ours until the block is left. Raises InputError when another process on this machine works on it.
+    It is ours until the block is left, or until another run takes it over, which ``stop`` is told. Raises InputError when one
+    is at work on it, when its store refuses or does not keep what it promises, and when OUT's store refuses.
     """
     check_job_dir(config, inputs)
-    path = config.job_dir
-    made_here = not path.exists()
-    path.mkdir(parents=True, exist_ok=True)
-    with _locked(path):
-        yield _prepare(path, made_here, config, inputs)
+    store = _store(config.job_location)
+    made_here = not (store.entries() if is_remote(store.location) else os.path.exists(store.location))
+    store.self_test()
+    check_writable(config.out)
+    with held(store, config.run.steal, say) as lease:
+        stop.is_lost = lambda: lease.lost
+        yield _prepare(store, made_here, config, inputs)
 
 
-def _prepare(path: Path, made_here: bool, config: JobConfig, inputs: Inputs) -> JobDir:
-    store = open_store(str(path.absolute()))
+def _prepare(store: JobStore, made_here: bool, config: JobConfig, inputs: Inputs) -> JobDir:
     store.clear_scratch()
     probes: tuple[tuple[Role, Probe | None], ...] = (
         ("clip", inputs.clip),
@@ -78,41 +103,27 @@ def _prepare(path: Path, made_here: bool, config: JobConfig, inputs: Inputs) -> 
         "config": _absolute(config),
     }
     store.replace("job.json", _json(job))
-    return JobDir(path, store, made_here)
+    return JobDir(store, made_here)
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """A lock that the kernel drops with the process, however it ends. Records keep two runs correct; this saves the work."""
-    with (path / "lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{path}: another vsalign is at work on this job") from None
-        except OSError:
-            pass  # a mount without locks: records keep two runs correct all the same
-        yield
-
-
-def _is_fresh(path: Path) -> bool:
+def _is_fresh(store: JobStore) -> bool:
     """Nothing is there, or only what a job killed while it began has left."""
-    if not path.exists():
-        return True
-    names = {entry.name for entry in path.iterdir()} if path.is_dir() else {"not a folder"}
-    return not {name for name in names if not name.startswith(".")} - {"lock", "probe"}
+    return not {name for name in store.entries() if not name.startswith(".")} - _BEGINNINGS
 
 
 def discard(job: JobDir) -> None:
     """Remove a job directory that this run made for nothing."""
     if job.made_here:
-        shutil.rmtree(job.path, ignore_errors=True)
+        with suppress(StorageError, OSError):
+            job.store.drop()
 
 
-def saved_config(path: Path) -> JobConfig:
+def saved_config(location: str) -> JobConfig:
     """The job that a directory was made for. Raises InputError when it is none."""
-    if not path.is_dir():
-        raise InputError(f"{path}: no such job directory")
-    return job_config(_read_job(path)["config"], f"{path}/job.json")
+    store = _store(location)
+    if not is_remote(location) and not os.path.isdir(location):
+        raise InputError(f"{location}: no such job directory")
+    return job_config(_read_job(location, store)["config"], f"{join(location, 'job.json')}")
 
 
 def bounds_for(job: JobDir, inputs: Inputs, config: JobConfig, num_workers: int) -> Bounds:
@@ -134,17 +145,26 @@ def _absolute(config: JobConfig) -> dict[str, Any]:
     """The settings with absolute paths, so that ``resume`` works from any folder."""
     values = config.model_dump(mode="json")
     for table, key in path_fields(values):
-        if table[key]:
-            table[key] = os.path.abspath(table[key])
+        table[key] = absolute(table[key])
     return values
 
 
-def _read_job(path: Path) -> dict[str, Any]:
-    job = _read_json((path / "job.json").read_bytes() if (path / "job.json").is_file() else None)
+def _store(location: str) -> JobStore:
+    """The store, seen to answer. Raises InputError of one line when it does not."""
+    store = open_store(location)
+    try:
+        store.entries()
+    except StorageError as error:
+        raise InputError(str(error)) from error
+    return store
+
+
+def _read_job(location: str, store: JobStore) -> dict[str, Any]:
+    job = _read_json(store.read("job.json"))
     if job is None or not {"clip", "ref", "config"} <= job.keys():
-        raise InputError(f"{path} is no job directory (no readable job.json in it); --job names another one")
+        raise InputError(f"{location} is no job directory (no readable job.json in it); --job names another one")
     if job.get("schema_version") != JOB_SCHEMA:
-        raise InputError(f"{path}: job schema {job.get('schema_version')}; this version reads {JOB_SCHEMA}")
+        raise InputError(f"{location}: job schema {job.get('schema_version')}; this version reads {JOB_SCHEMA}")
     return job
 
 

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from orchestrator.config import JobConfig
 from orchestrator.inputs import Inputs
 from orchestrator.jobdir import JobDir
+from orchestrator.ledger import Ledger
+from orchestrator.listeners import stage_listeners
 from orchestrator.plan import Plan
 from orchestrator.pools import Pools
 from orchestrator.progress import Ui
 from orchestrator.report import StageReport
-from orchestrator.resume import load_records, sort_units
+from orchestrator.resume import Reuse, find_results
 from orchestrator.stopping import StopRequest
 from orchestrator.supervise import StageOutcome, run_stage
+from orchestrator.watchdog import Watchdog
 from tasks.work import Record, Work
 
 
@@ -30,10 +33,11 @@ class JobRun:
     pools: Pools
     ui: Ui
     stop: StopRequest
+    ledger: Ledger
 
     @property
     def job_dir(self) -> str:
-        return str(self.job.path.absolute())
+        return self.job.location
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +52,23 @@ class UnitsDone:
 def do_units(run: JobRun, stage: str, noun: str, works: Sequence[Work], kind: str) -> UnitsDone:
     """Do the units of a stage that are not done yet, on workers of ``kind``; says what is reused and why the rest is not."""
     started = time.monotonic()
-    found = load_records(run.job.store)
-    reuse = sort_units(works, found)
-    if reuse.done or reuse.num_stale or reuse.num_lost:
+    reuse = find_results(run.job.store, works, lambda line: run.ui.say(f"{stage}: {line}"))
+    if reuse.has_news:
         run.ui.say(f"{stage}: {reuse.describe(noun)}")
-    if found.num_unreadable:
-        run.ui.say(f"{stage}: {found.num_unreadable} unreadable records were put aside (retired/)")
-    outcome = StageOutcome({}, {}, 0)
-    if reuse.todo:
-        total = sum(work.num_frames for work in works)
-        to_do = sum(work.num_frames for work in reuse.todo)
-        with run.pools.pool(kind, len(reuse.todo)) as pool, run.ui.stage(stage, total, total - to_do) as view:
-            outcome = run_stage(stage, reuse.todo, pool, run.job.store, view, run.stop)
+    outcome = _done(run, stage, works, reuse, kind) if reuse.todo else StageOutcome({}, {})
     made = sum(record.num_frames for record in outcome.records.values())
     seconds = round(time.monotonic() - started, 3)
     report = StageReport(stage, made, seconds, len(works), len(reuse.done), outcome.num_retries)
     return UnitsDone({**reuse.done, **outcome.records}, outcome, report)
+
+
+def _done(run: JobRun, stage: str, works: Sequence[Work], reuse: Reuse, kind: str) -> StageOutcome:
+    total = sum(work.num_frames for work in works)
+    to_do = sum(work.num_frames for work in reuse.todo)
+    store, watchdog = run.job.store, Watchdog(run.config.run.stall_seconds)
+    with (
+        run.pools.pool(kind) as pool,
+        run.ui.stage(stage, total, total - to_do) as view,
+        stage_listeners(store, run.ledger, stage, works, reuse.done, view, run.ui.say) as listener,
+    ):
+        return run_stage(stage, reuse.todo, pool, store, listener, run.stop, watchdog=watchdog)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Mapping
 
-from orchestrator.state import AttemptFailed, AttemptSucceeded, Cause, Event
+from orchestrator.nodes import Census, Slot
+from orchestrator.state import AttemptFailed, AttemptSucceeded, Cause, Event, cause_of
 from tasks.run import perform
-from tasks.work import Work
+from tasks.work import Attempt, Work
+
+_SLOT = Slot(0, "", "cpu")
 
 
 class LocalPool:
@@ -15,18 +19,18 @@ class LocalPool:
 
     def __init__(self, torch_threads: int = 1) -> None:
         self._torch_threads = torch_threads
-        self._todo: queue.Queue[tuple[Work, int] | None] = queue.Queue()
+        self._todo: queue.Queue[tuple[Work, Attempt] | None] = queue.Queue()
         self._heard: queue.Queue[Event] = queue.Queue()
-        self._frames_done = 0
-        self._busy = self._killed = False
+        self._item, self._frames_done = "", 0
+        self._killed = False
         self._thread = threading.Thread(target=self._work, daemon=True, name="local-worker")
         self._thread.start()
 
-    def free(self) -> int:
-        return 0 if self._busy else 1
+    def slots(self) -> list[Slot]:
+        return [] if self._item else [_SLOT]
 
-    def submit(self, work: Work, attempt: int) -> None:
-        self._busy, self._frames_done = True, 0
+    def submit(self, slot: Slot, work: Work, attempt: Attempt) -> None:
+        self._item, self._frames_done = work.name, 0
         self._todo.put((work, attempt))
 
     def wait(self, timeout_s: float) -> list[Event]:
@@ -34,11 +38,23 @@ class LocalPool:
             event = self._heard.get(timeout=timeout_s)
         except queue.Empty:
             return []
-        self._busy, self._frames_done = False, 0
+        self._item, self._frames_done = "", 0
         return [event]
 
-    def frames_done(self) -> int:
-        return self._frames_done
+    def progress(self) -> Mapping[str, int]:
+        return {self._item: self._frames_done} if self._item else {}
+
+    def want(self, num_units: int) -> None:
+        """There is one worker, whatever is wanted."""
+
+    def stop(self, item: str, cause: Cause, why: str) -> None:
+        """A thread can't be killed: what hangs here hangs until the user stops the run."""
+
+    def shun(self, node: str) -> None:
+        """There is no other node."""
+
+    def census(self) -> Census:
+        return Census(busy=int(bool(self._item)), idle=int(not self._item), wanted=1)
 
     def close(self, kill: bool = False) -> None:
         self._killed |= kill
@@ -57,6 +73,7 @@ class LocalPool:
         while (task := self._todo.get()) is not None:
             work, attempt = task
             try:
-                self._heard.put(AttemptSucceeded(work.name, attempt, perform(work, attempt, self._count)))
+                self._heard.put(AttemptSucceeded(work.name, attempt.number, perform(work, attempt, self._count)))
             except Exception as error:
-                self._heard.put(AttemptFailed(work.name, attempt, Cause.CODE, f"{type(error).__name__}: {error}"))
+                message = f"{type(error).__name__}: {error}"
+                self._heard.put(AttemptFailed(work.name, attempt.number, cause_of(error), message, "", self._frames_done))

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from orchestrator.config import RunConfig
 from orchestrator.local_pool import LocalPool
+from orchestrator.nodes import WorkerShape, describe_nodes
 from orchestrator.supervise import WorkerPool
 from tasks.device import resolve_device
 from vsalign.errors import InputError
 
 if TYPE_CHECKING:
-    from orchestrator.pool import WorkerShape
+    from orchestrator.nodewatch import NodeWatch
 
 #: Threads that torch sums with on a CPU worker: one, so that results do not depend on the machine.
 TORCH_THREADS = 1
+#: For planning on a cluster whose nodes are still to be added.
+WORKERS_TO_COME = 8
 
 
 class Pools:
@@ -26,7 +29,7 @@ class Pools:
     def __init__(self, run: RunConfig) -> None:
         self._run = run
         self._stack = ExitStack()
-        self._ray_is_up = False
+        self._watch: NodeWatch | None = None
         if run.pool == "ray" and run.address is None and run.cores_per_worker > _cores():
             raise InputError(f"--cores-per-worker {run.cores_per_worker}: this machine has {_cores()} cores")
         if run.pool == "local" and run.device == "cuda":
@@ -42,54 +45,59 @@ class Pools:
         """Workers that render at once, for planning; does not start Ray on this machine."""
         if self._run.pool == "local":
             return 1
-        if self._run.address is None and not self._ray_is_up:
+        if self._run.address is None and self._watch is None:
             return self._run.workers or max(_cores() // self._run.cores_per_worker, 1)
         return self._num_ray_workers("spatial")
 
     @contextmanager
-    def pool(self, kind: str, num_units: int) -> Iterator[WorkerPool]:
-        """A pool of "temporal" or "spatial" workers, no more of them than there are units."""
+    def pool(self, kind: str) -> Iterator[WorkerPool]:
+        """A pool of "temporal" or "spatial" workers."""
         if self._run.pool == "local":
             pool: WorkerPool = LocalPool(TORCH_THREADS)
         else:
-            from orchestrator.pool import RayPool
+            from orchestrator.pool import PoolLimits, RayPool
 
-            workers = min(self._num_ray_workers(kind), num_units)
-            pool = RayPool(self._shape(kind), workers)
-        try:
+            self._num_ray_workers(kind)
+            limits = PoolLimits(self._run.workers)
+            if self._run.start_timeout is not None:
+                limits = PoolLimits(self._run.workers, self._run.start_timeout, self._run.start_timeout)
+            pool = RayPool(self._shape(kind), limits, self._nodes())
+        with closing(pool):
             yield pool
-        finally:
-            pool.close()
 
     def close(self) -> None:
         """Leave the cluster, or end the Ray of our own."""
         self._stack.close()
-        self._ray_is_up = False
+        self._watch = None
 
     def _num_ray_workers(self, kind: str) -> int:
-        from orchestrator.pool import cluster_slots
-
-        self._start_ray()
-        slots = cluster_slots(self._shape(kind))
-        if self._run.workers is not None and self._run.workers > slots:
-            raise InputError(f"--workers {self._run.workers}: the cluster has room for {slots} of {self._shape(kind)} each")
-        return self._run.workers or slots
+        """How many there can be now. Raises InputError when there is room for none, and no node may come."""
+        watch, shape = self._nodes(), self._shape(kind)
+        slots = sum(shape.fits(node.cpus, node.gpus) for node in watch.nodes())
+        if not slots and not watch.can_grow:
+            raise InputError(f"a {kind} worker wants {shape} on one node; {describe_nodes(watch.nodes())}")
+        if self._run.workers is not None and self._run.workers > slots and not watch.can_grow:
+            raise InputError(f"--workers {self._run.workers}: the cluster has room for {slots} of {shape} each")
+        return self._run.workers or slots or WORKERS_TO_COME
 
     def _shape(self, kind: str) -> WorkerShape:
-        from orchestrator.pool import WorkerShape, cluster_has_gpus
-
         gpus = 0.0
-        if kind == "spatial" and self._run.device != "cpu" and (self._run.device == "cuda" or cluster_has_gpus()):
-            gpus = 1.0
+        if kind == "spatial" and self._run.device != "cpu" and (self._run.device == "cuda" or self._has_gpus()):
+            gpus = self._run.gpu_fraction
         return WorkerShape(kind, num_cpus=self._run.cores_per_worker, num_gpus=gpus, torch_threads=TORCH_THREADS)
 
-    def _start_ray(self) -> None:
-        if self._ray_is_up:
-            return
-        from orchestrator.pool import ray_cluster
+    def _has_gpus(self) -> bool:
+        return any(node.gpus > 0 for node in self._nodes().nodes())
 
-        self._stack.enter_context(ray_cluster(self._run.address, _cores()))
-        self._ray_is_up = True
+    def _nodes(self) -> NodeWatch:
+        """The connected cluster's nodes; the first call connects."""
+        if self._watch is None:
+            from orchestrator.nodewatch import NodeWatch
+            from orchestrator.raycluster import ray_cluster
+
+            self._stack.enter_context(ray_cluster(self._run.address, _cores()))
+            self._watch = self._stack.enter_context(closing(NodeWatch()))
+        return self._watch
 
 
 def _check_device(wanted: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -15,6 +15,8 @@ class StopRequest:
 
     count: int = 0
     is_heeded: bool = False
+    #: Tells that the job is no longer ours, for another run has taken it over.
+    is_lost: Callable[[], bool] = lambda: False
 
     @property
     def drain(self) -> bool:
@@ -22,7 +24,7 @@ class StopRequest:
 
     @property
     def kill(self) -> bool:
-        return self.count >= 2
+        return self.count >= 2 or self.is_lost()
 
     @contextmanager
     def heeded(self) -> Iterator[None]:

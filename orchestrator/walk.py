@@ -11,12 +11,14 @@ from orchestrator.config import JobConfig
 from orchestrator.estimate import estimate
 from orchestrator.finish import Finished, already_finished, finish, out_is_ours
 from orchestrator.inputs import Inputs
-from orchestrator.jobdir import bounds_for, check_job_dir, discard, open_job
+from orchestrator.jobdir import bounds_for, check_job_dir, discard, is_begun, open_job
 from orchestrator.jobrun import JobRun, UnitsDone, do_units
+from orchestrator.ledger import Ledger
 from orchestrator.mapview import ONLY_WRITTEN, MapView, check_view, plot_map, write_map
+from orchestrator.outcheck import check_disk, check_out_path
 from orchestrator.plan import Plan
 from orchestrator.pools import Pools
-from orchestrator.preflight import check_disk, check_out_path, load_frame_map, look_at_inputs, look_at_sources
+from orchestrator.preflight import load_frame_map, look_at_inputs, look_at_sources
 from orchestrator.progress import Ui
 from orchestrator.report import Report, format_report, summarise_matches
 from orchestrator.resume import load_records, sort_units
@@ -42,10 +44,8 @@ def render(config: JobConfig, ui: Ui, stop: StopRequest, resuming: bool = False)
         sound = choose_soundtrack(config, inputs, synced.frame_map)
         finished = already_finished(run, works, sound)
         rendered = do_units(run, "render", "chunks", works if finished is None else [], kind="spatial")
-        # The workers are done: on a cluster their machines may go while the film is joined here.
-        run.pools.close()
         if finished is None and not rendered.outcome.parked:
-            finished = finish(run, works, rendered.records, sound)
+            rendered, finished = finish(run, works, rendered, sound)
         report = _report(run, synced, rendered, finished, _alignment(run, works, rendered), sound)
         run.job.store.replace("report.json", (json.dumps(report.to_json(), indent=1) + "\n").encode())
         run.job.store.replace("report.txt", format_report(report.to_json()).encode())
@@ -72,17 +72,18 @@ def sync(config: JobConfig, ui: Ui, stop: StopRequest, view: MapView = ONLY_WRIT
 def _opened(config: JobConfig, inputs: Inputs, ui: Ui, stop: StopRequest) -> Iterator[tuple[JobRun, FrameMap | None]]:
     """The run with its job directory open, after the last checks that write nothing; and the user's own map, if any."""
     with closing(Pools(config.run)) as pools:
-        check_job_dir(config, inputs)
+        for line in check_job_dir(config, inputs):
+            ui.say(line)
         check_disk(config, estimate(inputs, config, pools.num_workers()))
         given_map = None
         if config.sync.mode == "map":
             given_map = load_frame_map(config, len(inputs.ref.index), len(inputs.clip.index))
-        if not config.job_dir.exists():
+        if not is_begun(config):
             pools.check()
-        with open_job(config, inputs) as job:
+        with open_job(config, inputs, stop, ui.say) as job:
             bounds = bounds_for(job, inputs, config, pools.num_workers())
             plan, _ = plan_job(config, inputs, bounds)
-            yield JobRun(config, inputs, job, plan, pools, ui, stop), given_map
+            yield JobRun(config, inputs, job, plan, pools, ui, stop, Ledger()), given_map
 
 
 def _report(
@@ -111,6 +112,7 @@ def _report(
         notices=run.inputs.notices,
         alignment=alignment,
         edits=synced.edits,
+        run=run.ledger.facts(),
     )
 
 

@@ -7,23 +7,24 @@ from typing import Any
 
 import ray
 
+from tasks.device import device_name
 from tasks.run import perform
-from tasks.work import Record, Work
+from tasks.work import Attempt, Record, Work
 
 
 class _Worker:
     """Runs one unit at a time; ``frames_done`` answers beside it, from a concurrency group of its own."""
 
-    def __init__(self, torch_threads: int) -> None:
+    def __init__(self, torch_threads: int, uses_gpu: bool) -> None:
         os.environ["OMP_NUM_THREADS"] = str(torch_threads)
-        self._torch_threads = torch_threads
+        self._torch_threads, self._uses_gpu = torch_threads, uses_gpu
         self._frames_done = 0
 
-    def ready(self) -> tuple[str, int]:
-        """Node id and process id, once the process is up."""
-        return ray.get_runtime_context().get_node_id(), os.getpid()
+    def ready(self) -> tuple[str, str]:
+        """Node id and the name of what it computes on, once the process is up."""
+        return ray.get_runtime_context().get_node_id(), device_name(self._uses_gpu)
 
-    def run(self, work: Work, attempt: int) -> Record:
+    def run(self, work: Work, attempt: Attempt) -> Record:
         self._frames_done = 0
         return perform(work, attempt, self._count)
 
@@ -32,19 +33,27 @@ class _Worker:
         """Frames finished of the unit that is running."""
         return self._frames_done
 
+    def close(self) -> None:
+        """Let the GPU go before the process is killed; one that dies with memory booked there may leave it booked."""
+        if self._uses_gpu:
+            import torch
+
+            torch.cuda.synchronize()
+            torch.cuda.empty_cache()
+
     def _count(self) -> None:
         self._frames_done += 1
 
 
 class TemporalWorker(_Worker):
-    """Scans sources and solves the frame map; never needs a GPU."""
+    """Scans sources, solves the frame map and joins segments; never needs a GPU."""
 
 
 class SpatialWorker(_Worker):
     """Decodes, warps and encodes chunks; torch runs on a pinned number of threads, so that its sums repeat."""
 
-    def __init__(self, torch_threads: int) -> None:
-        super().__init__(torch_threads)
+    def __init__(self, torch_threads: int, uses_gpu: bool) -> None:
+        super().__init__(torch_threads, uses_gpu)
         import torch
 
         torch.set_num_threads(torch_threads)

@@ -12,8 +12,22 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = ("vsalign", "tasks", "orchestrator")
 DOORS = {
-    "ray": {"tasks/actors.py", "orchestrator/pool.py"},
-    "av": {"tasks/probe.py", "tasks/decode.py", "tasks/encode.py", "tasks/stitch.py", "tasks/sound.py", "tasks/soundread.py"},
+    "ray": {
+        *("tasks/actors.py", "orchestrator/pool.py", "orchestrator/raycluster.py", "orchestrator/nodewatch.py"),
+        *("orchestrator/autoscale.py", "orchestrator/gauges.py", "orchestrator/deaths.py"),
+    },
+    "av": {
+        "tasks/probe.py",
+        "tasks/decode.py",
+        "tasks/encode.py",
+        "tasks/stitch.py",
+        "tasks/sound.py",
+        "tasks/soundread.py",
+        "tasks/openfilm.py",
+    },
+    "fsspec": {"tasks/objectclients.py", "tasks/s3client.py"},
+    "s3fs": {"tasks/objectclients.py"},
+    "gcsfs": {"tasks/objectclients.py"},
     "matplotlib": {"orchestrator/plot.py"},
     "vapoursynth": {"vsalign/filters.py", "vsalign/temporalfilter.py", "vsalign/pluginmetric.py", "tasks/script.py"},
 }

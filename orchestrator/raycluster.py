@@ -1,0 +1,64 @@
+"""Joining a Ray cluster, or running a Ray of our own on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from orchestrator.autoscale import use_token
+from vsalign.errors import InputError
+
+#: Frames never cross Ray, so the object store is kept small.
+OBJECT_STORE_BYTES = 100 * 1024 * 1024
+CONNECT_TIMEOUT_S = 5.0
+
+
+@contextmanager
+def ray_cluster(address: str | None, num_cpus: int | None = None) -> Iterator[None]:
+    """Join the cluster at ``address``, or run a Ray of our own on this machine until the block is left.
+
+    Raises InputError when nothing answers at ``address``.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    # ray.init puts a SIGTERM handler of its own in place, which exits instead of draining.
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    if address is None:
+        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+    else:
+        _check_address(address)
+        use_token()
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise InputError(f"--address {address}: no Ray cluster answers there ({first_line(error)})") from None
+    signal.signal(signal.SIGTERM, on_sigterm)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Ray itself tries a silent address for minutes; a refused or unanswered connection is known in seconds."""
+    if address == "auto":
+        return
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or "/" in address:
+        raise InputError(f"--address {address}: accepted: auto, or HOST:PORT of the cluster's head, from a node of the cluster")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise InputError(f"--address {address}: no Ray cluster answers there ({error})") from None
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type's name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
