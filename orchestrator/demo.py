@@ -56,13 +56,13 @@ def run_demo(folder: Path, pool: str) -> int:
         "demo",
     )
     # Each demo is a job of its own: reusing the last one's chunks would show nothing.
-    shutil.rmtree(config.job_dir, ignore_errors=True)
+    shutil.rmtree(config.job_location, ignore_errors=True)
     rendered = time.monotonic()
     with stop_on_signals() as stop:
         report = render(config, ui, stop).to_json()
     seconds = time.monotonic() - rendered
     clip, ref, out = (probe(parse_source(str(path))) for path in (clip_path, ref_path, out_path))
-    text = (config.job_dir / "map.csv").read_text(encoding="utf-8")
+    text = (Path(config.job_location) / "map.csv").read_text(encoding="utf-8")
     frame_map = FrameMap.from_csv(text, len(ref.index), len(clip.index))
     picture = folder / "demo.png"
     write_picture(picture, clip, ref, out, frame_map)

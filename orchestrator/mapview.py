@@ -8,8 +8,9 @@ from pathlib import Path
 
 from orchestrator.config import JobConfig
 from orchestrator.inputs import Inputs
-from orchestrator.preflight import check_out_path, check_plot_path, load_frame_map, look_at_sources
-from tasks.store import publish_file
+from orchestrator.outcheck import check_out_path, check_plot_path
+from orchestrator.preflight import load_frame_map, look_at_sources
+from tasks.outfile import write_out
 from vsalign.editkinds import Edit
 from vsalign.edits import find_edits
 from vsalign.framemap import FrameMap
@@ -50,10 +51,7 @@ def describe_map(config: JobConfig, view: MapView) -> tuple[FrameMap, tuple[Edit
 
 def write_map(config: JobConfig, frame_map: FrameMap) -> None:
     """The map as CSV in OUT, whole or not at all."""
-    out = Path(config.out).resolve()
-    part = out.with_name(f".{out.name}.part")
-    part.write_text(frame_map.to_csv(), encoding="utf-8")
-    publish_file(part, out)
+    write_out(config.out, frame_map.to_csv().encode())
 
 
 def plot_map(config: JobConfig, inputs: Inputs, frame_map: FrameMap, edits: Sequence[Edit], view: MapView) -> None:

@@ -23,7 +23,7 @@ def choose_film(work: ChooseWork, store: JobStore, folder: Path) -> Path:
     """The frame map as CSV in ``folder``; ref frames that the solve left unmatched stay so."""
     num_clip, num_ref = len(read_probe(store, "clip").index), len(read_probe(store, "ref").index)
     solved = FrameMap.from_csv((store.read(work.solved_blob) or b"").decode(), num_ref, num_clip)
-    rows = StoredRows([store.local_path(blob) for blob in work.cost_blobs])
+    rows = StoredRows([store.fetch(blob) for blob in work.cost_blobs])
     path = folder / "map.csv"
     if work.select == "path":
         frame_map = path_map(rows, solved.clip_frame, num_clip, work.tr)

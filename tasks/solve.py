@@ -28,7 +28,7 @@ def solve_film(work: SolveWork, store: JobStore, folder: Path) -> tuple[Path, di
 
 def _signatures(store: JobStore, blobs: tuple[str, ...], num_frames: int) -> StoredRows:
     """The signatures of a whole source from its scan blobs in order."""
-    return StoredRows([store.local_path(blob) for blob in blobs], num_frames)
+    return StoredRows([store.fetch(blob) for blob in blobs], num_frames)
 
 
 def _facts(result: SyncResult) -> dict[str, float | int | str]:

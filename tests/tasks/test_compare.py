@@ -17,13 +17,13 @@ from tasks.comparable import Comparable, shared_box
 from tasks.costrows import StoredRows, save_rows
 from tasks.decode import FrameReader
 from tasks.errors import TaskError
+from tasks.localstore import LocalStore
 from tasks.messages import MetricSettings, Probe, Role
 from tasks.metrics import find_metric, open_metric
 from tasks.probe import parse_source, probe
 from tasks.run import perform
 from tasks.sources import read_probe, write_probe
-from tasks.store import LocalStore
-from tasks.work import SAME_PICTURE, ChooseWork, CompareWork
+from tasks.work import SAME_PICTURE, Attempt, ChooseWork, CompareWork
 from tests.films import film, write_film
 from tests.vsalign.randomnet import random_weights
 from vsalign import topiq
@@ -91,7 +91,7 @@ def works(store: LocalStore, bounds: Sequence[int], select: Any, metric: MetricS
 def chosen(store: LocalStore, bounds: Sequence[int], select: Any, metric: MetricSettings = PLANESTATS) -> FrameMap:
     told: list[int] = []
     units = works(store, bounds, select, metric)
-    records = [perform(unit, 1, lambda: told.append(0)) for unit in units]
+    records = [perform(unit, Attempt(), lambda: told.append(0)) for unit in units]
     assert len(told) == NUM_REF, "progress counts every ref frame"
     work = ChooseWork(
         name="choose",
@@ -103,7 +103,7 @@ def chosen(store: LocalStore, bounds: Sequence[int], select: Any, metric: Metric
         tr=TR,
         select=select,
     )
-    blob = perform(work, 1, lambda: None).blob
+    blob = perform(work, Attempt(), lambda: None).blob
     return FrameMap.from_csv((store.read(blob) or b"").decode(), NUM_REF, NUM_REF + FIRST + 4)
 
 
@@ -172,8 +172,8 @@ def test_a_clip_that_lies_on_the_ref_is_seen_sample_for_sample(store: LocalStore
 
 def test_a_chunk_without_expected_frames_reads_nothing(store: LocalStore, films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.compare.FrameReader", None)
-    record = perform(replace(works(store, [30, 34], "path")[0]), 1, lambda: None)
-    assert len(StoredRows([store.local_path(record.blob)])) == 0
+    record = perform(replace(works(store, [30, 34], "path")[0]), Attempt(), lambda: None)
+    assert len(StoredRows([store.fetch(record.blob)])) == 0
 
 
 def test_rows_come_back_as_they_were_and_a_ref_frame_only_once(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_the_costs_of_the_network_are_its_own(store: LocalStore, monkeypatch: py
     try:
         metric = MetricSettings(3, "TOPIQ", "random")
         short = [replace(work, tr=2) for work in works(store, [0, 4, 8], "argmin", metric)]
-        rows = StoredRows([store.local_path(perform(work, 1, lambda: None).blob) for work in short])
+        rows = StoredRows([store.fetch(perform(work, Attempt(), lambda: None).blob) for work in short])
         clip, ref = read_probe(store, "clip"), read_probe(store, "ref")
         both, network_metric = Comparable(clip.info, ref.info, CROPPED), topiq.Topiq(half_storage=True)
         with FrameReader(clip) as clips, FrameReader(ref) as refs:

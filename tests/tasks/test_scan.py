@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from tasks.decode import FrameReader
+from tasks.localstore import LocalStore
 from tasks.messages import Role, Source, SyncSettings
 from tasks.probe import probe
 from tasks.rows import StoredRows
 from tasks.scan import scan_chunk
 from tasks.solve import solve_film
 from tasks.sources import read_probe, write_probe
-from tasks.store import LocalStore
 from tasks.work import ScanWork, SolveWork
 from tests.films import film, graded, write_film
 from vsalign.framemap import FrameMap
@@ -52,7 +52,7 @@ def scanned(store: LocalStore, role: Role, chunks: int) -> tuple[str, ...]:
 
 
 def rows_of(store: LocalStore, blobs: tuple[str, ...], count: int) -> StoredRows:
-    return StoredRows([store.local_path(blob) for blob in blobs], count)
+    return StoredRows([store.fetch(blob) for blob in blobs], count)
 
 
 def solved(store: LocalStore, clip: tuple[str, ...], ref: tuple[str, ...]) -> tuple[str, dict[str, float | int | str]]:
