@@ -1,43 +1,36 @@
-"""The end of the walk: segments -> one file, written aside, verified, then renamed. Its own record makes it resumable."""
+"""The end of the walk: segments -> one file. Decided here, done by a worker; files that do not hold are rendered again."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.config import JobConfig
 from orchestrator.errors import StageFailed
-from orchestrator.jobdir import JobDir
-from orchestrator.jobrun import JobRun
+from orchestrator.jobrun import JobRun, UnitsDone, do_units
 from orchestrator.report import StageReport
-from orchestrator.soundtrack import SOUND_FOLDER, Soundtrack, audio_to_stitch
-from tasks.stitch import AudioCopy, SegmentPlan, stitch, verify
-from tasks.store import JobStore, file_sha256, open_store, publish_file
-from tasks.work import Record, RenderWork
+from orchestrator.resume import load_records, sort_units
+from orchestrator.soundtrack import Soundtrack, sound_work
+from tasks.final import Final, read_final
+from tasks.join import parts_to_json
+from tasks.location import is_remote, suffix
+from tasks.outfile import drop_parts, out_sha256, out_size
+from tasks.store import open_store
+from tasks.work import STITCH, Part, Record, RenderWork, SoundWork, StitchWork, Work
+from vsalign.frames import FrameRange
+
+__all__ = ["Final", "Finished", "already_finished", "finish", "out_is_ours", "read_final"]
 
 #: Raised by hand when a change to stitching alters its bytes.
 STITCH_ABI = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Final:
-    """What was published: the hash of all it was made of, the file's own hash, and whether it has sound."""
-
-    fingerprint: str
-    sha256: str
-    has_audio: bool
-
-
-def read_final(store: JobStore) -> Final | None:
-    """What this job published last; None when it has not, or its note is torn."""
-    try:
-        return Final(**json.loads(store.read("final.json") or b""))
-    except (ValueError, TypeError):
-        return None
+#: So often damaged files are rendered again within one run; a disk that goes on damaging them is nothing to fight.
+MOST_REPAIRS = 3
+_PARTS_FOLDER = "parts"
+_ARRIVAL_SECONDS = 70.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,87 +42,176 @@ class Finished:
 
 def already_finished(run: JobRun, works: Sequence[RenderWork], sound: Soundtrack | None) -> Finished | None:
     """OUT as this job published it, made of these very units; None when there is something left to do."""
-    out = Path(run.config.out)
-    final = _final(run.config)
-    if final is None or (final.fingerprint, final.sha256) != (_fingerprint(run, sound, works), _sha_if_there(out)):
+    final = read_final(run.job.store)
+    out = out_location(run.config)
+    if final is None or (final.fingerprint, final.sha256) != (_fingerprint(run, sound, works), out_sha256(out)):
         return None
-    run.ui.say(f"{out} is finished already")
-    if run.config.output.clean:
-        _clean(run.job)
+    run.ui.say(f"{run.config.out} is finished already")
+    _tidy(run)
     return Finished(())
 
 
-def finish(run: JobRun, works: Sequence[RenderWork], records: Mapping[str, Record], sound: Soundtrack | None) -> Finished:
-    """Join the segments of ``works`` with the audio to OUT. Raises StageFailed when the joined file is not as planned."""
-    # Absolute, for FFmpeg takes "Alien: Covenant.mkv" for a protocol; resolved, so that a link is followed and not replaced.
-    out = Path(run.config.out).resolve()
-    part = out.with_name(f".{out.stem}.part{out.suffix}")
-    store, num_frames = run.job.store, len(run.inputs.ref.index)
-    segments = [SegmentPlan(str(store.local_path(records[work.name].blob)), work.ref_frames) for work in works]
-    audio, stages = audio_to_stitch(run, sound)
-    started = time.monotonic()
-    try:
-        _stitch(run, segments, part, audio)
-        stitched = time.monotonic()
-        _verify(run, part, audio is not None)
-        # The record goes first: a kill between the two leaves an OUT that resume knows as its own.
-        final = Final(_fingerprint(run, sound, works), file_sha256(part), audio is not None)
-        store.replace("final.json", (json.dumps(asdict(final), indent=1) + "\n").encode())
-        publish_file(part, out)
-    finally:
-        part.unlink(missing_ok=True)
-    if run.config.output.clean:
-        _clean(run.job)
-    verified = time.monotonic()
-    return Finished(
-        (
-            *stages,
-            StageReport("stitch", num_frames, round(stitched - started, 3)),
-            StageReport("verify", num_frames, round(verified - stitched, 3)),
-        )
+def finish(
+    run: JobRun, works: Sequence[RenderWork], rendered: UnitsDone, sound: Soundtrack | None
+) -> tuple[UnitsDone, Finished | None]:
+    """Join the segments of ``works`` with the audio to OUT; where their files do not hold, those chunks are rendered again.
+
+    Returns what was rendered in the end, and None for a film when chunks were given up on the way. Raises StageFailed.
+    """
+    drop_parts(out_location(run.config))
+    conforming = sound_work(run.config, run.inputs, sound, run.job_dir) if sound else None
+    stages: list[StageReport] = []
+    failure = ""
+    for _ in range(1 + MOST_REPAIRS):
+        _check_alike(works, rendered.records)
+        heard = _conformed(run, conforming, stages) if conforming else None
+        joined = do_units(run, "stitch", "films", [stitch_work(run, works, rendered.records, sound, heard)], kind="temporal")
+        if joined.records:
+            _check_arrived(run, joined.records[STITCH])
+            _tidy(run)
+            return rendered, Finished((*stages, *_stages(joined)))
+        failure = joined.outcome.parked[STITCH].message
+        lost = _lost_units(run, [*works, *([conforming] if conforming else [])])
+        if not lost:
+            break
+        run.ui.say(f"stitch: {lost} made again")
+        rendered = _both(rendered, do_units(run, "render", "chunks", works, kind="spatial"))
+        if rendered.outcome.parked:
+            return rendered, None
+    raise StageFailed("stitch", run.config.out, failure)
+
+
+def stitch_work(
+    run: JobRun, works: Sequence[RenderWork], records: Mapping[str, Record], sound: Soundtrack | None, heard: Part | None
+) -> StitchWork:
+    """The one unit that joins the film; leaves the list of what it joins in the job directory."""
+    parts = parts_to_json([_part(work, records[work.name], work.ref_frames) for work in works])
+    name = f"{_PARTS_FOLDER}/{hashlib.sha256(parts).hexdigest()[:16]}.json"
+    run.job.store.create(name, parts)
+    return StitchWork(
+        name=STITCH,
+        job_dir=run.job_dir,
+        inputs={
+            "abi": str(STITCH_ABI),
+            "chunks": hashlib.sha256("".join(work.fingerprint for work in works).encode()).hexdigest()[:16],
+            "output.audio": f"{run.config.output.audio} {sound.fingerprint if sound else ''}".strip(),
+            "container": suffix(run.config.out),
+            "clip": run.inputs.clip.info.identity,
+            "ref": run.inputs.ref.info.identity,
+        },
+        num_frames=len(run.inputs.ref.index),
+        parts=name,
+        out=out_location(run.config),
+        audio=sound.copy if sound else None,
+        sound=heard,
+        joined=_fingerprint(run, sound, works),
     )
 
 
-def _stitch(run: JobRun, segments: list[SegmentPlan], part: Path, audio: AudioCopy | None) -> None:
-    ref = run.inputs.ref.index
-    with run.ui.stage("stitch", len(ref)) as view:
-        stitch(segments, ref.pts, ref.time_base, int(ref.duration[-1]), str(part), audio, view.running)
-
-
-def _verify(run: JobRun, part: Path, audio_expected: bool) -> None:
-    ref = run.inputs.ref.index
-    result = verify(str(part), ref.pts, ref.time_base, audio_expected)
-    if result.problems:
-        raise StageFailed("verify", str(part), "; ".join(result.problems))
+def out_location(config: JobConfig) -> str:
+    """OUT as any worker finds it. Absolute, for FFmpeg takes "Alien: Covenant.mkv" for a protocol; resolved, so that a link is
+    followed and not replaced."""
+    return config.out if is_remote(config.out) else str(Path(config.out).resolve())
 
 
 def out_is_ours(config: JobConfig) -> bool:
     """OUT is, byte for byte, what this job directory says it published."""
-    final = _final(config)
-    return final is not None and final.sha256 == _sha_if_there(Path(config.out))
+    final = read_final(open_store(config.job_location))
+    return final is not None and final.sha256 == out_sha256(out_location(config))
 
 
-def _final(config: JobConfig) -> Final | None:
-    return read_final(open_store(str(config.job_dir)))
+def _conformed(run: JobRun, work: SoundWork, stages: list[StageReport]) -> Part:
+    """The sound on ref's time, made now unless the job directory has it."""
+    done = do_units(run, "sound", "soundtracks", [work], kind="temporal")
+    for failure in done.outcome.parked.values():
+        raise StageFailed("sound", run.config.out, failure.message)
+    stages.append(done.report)
+    return _part(work, done.records[work.name], FrameRange(0, work.num_frames))
 
 
-def _sha_if_there(path: Path) -> str | None:
-    return file_sha256(path) if path.is_file() else None
+def _part(work: Work, record: Record, frames: FrameRange) -> Part:
+    return Part(work.name, work.record_name, record.blob, record.sha256, frames)
+
+
+def _lost_units(run: JobRun, works: Sequence[Work]) -> str:
+    """In words, the units whose records a failed stitch has put aside; "" for none."""
+    again = [work.name for work in sort_units(works, load_records(run.job.store, works)).todo]
+    more = f" and {len(again) - 5} more" if len(again) > 5 else ""
+    return f"{', '.join(again[:5])}{more}: gone, or not the bytes that were recorded;" if again else ""
+
+
+def _check_arrived(run: JobRun, record: Record) -> None:
+    """OUT is where this process sees it; NFS may show a new file a minute late."""
+    deadline = time.monotonic() + _ARRIVAL_SECONDS
+    while out_size(record.blob) != record.size_bytes:
+        if time.monotonic() > deadline:
+            why = (
+                f"{record.host} has written it, but it is not to be seen here: OUT has to lie on storage that all workers share"
+            )
+            raise StageFailed("stitch", record.blob, why)
+        time.sleep(1)
+
+
+def _stages(joined: UnitsDone) -> tuple[StageReport, StageReport]:
+    """Stitching and verifying, as two stages of the report; a film that was there took no time."""
+    record, frames = joined.records[STITCH], joined.report.frames
+    verifying = float(record.facts.get("verify_seconds", 0.0)) if frames else 0.0
+    return (
+        replace(joined.report, seconds=round(max(joined.report.seconds - verifying, 0.0), 3)),
+        StageReport("verify", frames, verifying),
+    )
+
+
+def _both(first: UnitsDone, again: UnitsDone) -> UnitsDone:
+    """One account of a stage that was gone through twice."""
+    report = replace(
+        first.report,
+        frames=first.report.frames + again.report.frames,
+        seconds=round(first.report.seconds + again.report.seconds, 3),
+        retries=first.report.retries + again.report.retries,
+    )
+    return UnitsDone(again.records, again.outcome, report)
+
+
+def _check_alike(works: Sequence[RenderWork], records: Mapping[str, Record]) -> None:
+    """All segments were encoded with the same codec headers, without which no player shows more than the first of them."""
+    headers = {work.name: str(records[work.name].facts.get("header_sha256", "")) for work in works}
+    usual, _ = Counter(headers.values()).most_common(1)[0]
+    odd = [name for name, header in headers.items() if header != usual]
+    if odd:
+        alike = next(records[name] for name, header in headers.items() if header == usual)
+        raise StageFailed(
+            "stitch",
+            odd[0],
+            f"codec headers of {len(odd)} of {len(works)} chunks differ from the others': "
+            f"{'; '.join(_made_by(records[name]) for name in odd[:5])}; the others as {_made_by(alike)}",
+        )
+
+
+def _made_by(record: Record) -> str:
+    versions = " ".join(f"{name} {version}" for name, version in sorted(record.versions.items()) if version)
+    return f"{record.work} on {record.host} ({record.device}, {versions})"
 
 
 def _fingerprint(run: JobRun, soundtrack: Soundtrack | None, works: Sequence[RenderWork]) -> str:
     """Hash of all that the joined file depends on: its units, the audio, the container, the ref's times."""
     sound = f"{run.config.output.audio} {soundtrack.fingerprint if soundtrack else ''}"
     times = run.inputs.ref.info.identity
-    parts = [str(STITCH_ABI), sound, Path(run.config.out).suffix, times, run.inputs.clip.info.identity]
+    parts = [str(STITCH_ABI), sound, suffix(run.config.out), times, run.inputs.clip.info.identity]
     digest = hashlib.sha256()
     for part in (*parts, *(work.fingerprint for work in works)):
         digest.update(f"{len(part)}:{part}".encode())
     return digest.hexdigest()
 
 
-def _clean(job: JobDir) -> None:
-    """Drop all segments and sound, those of earlier settings too, with their records, so nothing points at what is gone."""
-    job.store.remove([name for name in job.store.names("done") if name.startswith("done/render-")])
-    job.store.remove(job.store.names("seg"))
-    job.store.remove(job.store.names(SOUND_FOLDER))
+def _tidy(run: JobRun) -> None:
+    """Drop what only joining needed, and what killed attempts at it left; with --clean all segments and sound, those of earlier
+    settings too, with their records, so that nothing points at what is gone."""
+    store = run.job.store
+    drop_parts(out_location(run.config))
+    store.remove(store.names(_PARTS_FOLDER))
+    if run.config.output.clean:
+        made = ("done/render-", "done/sound-")
+        store.remove([name for name in store.names("done") if name.startswith(made)])
+        store.remove(store.names("seg"))
+        store.remove(store.names("sound"))

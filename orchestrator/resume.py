@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
-from tasks.store import JobStore
-from tasks.work import Record, Work
+from tasks.commit import retire_result
+from tasks.location import is_remote
+from tasks.outfile import out_sha256, out_size
+from tasks.store import JobStore, file_sha256
+from tasks.work import STITCH, Record, Work
 
 #: Inputs whose values tell people nothing, and inputs that change with others, which say it better.
-_DIGESTS = {"frame map", "frame map halo", "film geometry", "expected frames", "solve", "costs"}
+_DIGESTS = {"frame map", "frame map halo", "film geometry", "expected frames", "solve", "costs", "chunks", "sound plan"}
 _FOLLOWS_FROM = {"frame map halo": {"align.smooth_time", "align.warp"}, "film geometry": {"align.warp"}}
+#: Files that are read at once; a store far away answers many questions in the time of one.
+_AT_ONCE = 16
+#: From so many bytes on, checking them takes long enough to be told of, and again every so often.
+_LONG_CHECK_BYTES, _SECONDS_BETWEEN_LINES = 2_000_000_000, 10.0
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All records of a job directory that can be trusted, and how many could not be read."""
+    """Records of a job directory that can be trusted, the sizes of their files, and how many could not be read."""
 
     records: tuple[Record, ...]
     blob_sizes: Mapping[str, int | None]
@@ -33,6 +44,12 @@ class Reuse:
     num_missing: int
     num_lost: int
     why_stale: dict[str, int]
+    num_damaged: int = 0
+
+    @property
+    def has_news(self) -> bool:
+        """There is more to tell than that everything is still to be done."""
+        return bool(self.done or self.num_stale or self.num_lost or self.num_damaged)
 
     def describe(self, noun: str) -> str:
         """One line: "reused 212 chunks, stale 14 (encode.crf 18 -> 20), missing 30"."""
@@ -41,20 +58,44 @@ class Reuse:
             parts.append(f"stale {self.num_stale} ({'; '.join(self.why_stale)})")
         if self.num_lost:
             parts.append(f"lost {self.num_lost} (recorded, but the file is gone or has another size)")
+        if self.num_damaged:
+            parts.append(f"damaged {self.num_damaged} (bytes differ from the record)")
         parts.append(f"missing {self.num_missing}")
         return ", ".join(parts)
 
 
-def load_records(store: JobStore) -> Found:
-    """Read every record in done/; one that is torn counts as absent and is put aside, so that it can be made again."""
+def find_results(store: JobStore, works: Sequence[Work], say: Say) -> Reuse:
+    """What earlier runs have done of ``works``; ``say`` gets lines for the user.
+
+    Files that lie on disks here are compared with their records; what differs, like a torn record, is put aside, so that it is
+    made again. Files in an object store, which checks its own, are compared where they are joined.
+    """
+    found = load_records(store, works)
+    if found.num_unreadable:
+        say(f"{found.num_unreadable} unreadable records were put aside (retired/)")
+    reuse = sort_units(works, found)
+    damaged = damaged_units(store, reuse.done, say)
+    for work in works:
+        if work.name in damaged:
+            retire_result(store, work.record_name, reuse.done[work.name].blob)
+    return without(reuse, works, damaged)
+
+
+def load_records(store: JobStore, works: Sequence[Work] | None = None) -> Found:
+    """Read the records of ``works``, those of earlier settings too, or every record; one that is torn counts as absent and is
+    put aside, so that it can be made again."""
+    wanted = None if works is None else {work.name for work in works}
+    names = [name for name in store.names("done") if wanted is None or _unit_of(name) in wanted]
     records, unreadable = [], 0
-    for name in store.names("done"):
-        try:
-            records.append(Record.from_json(store.read(name) or b""))
-        except ValueError:
-            store.retire(name)
-            unreadable += 1
-    return Found(tuple(records), {record.blob: store.size(record.blob) for record in records}, unreadable)
+    with ThreadPoolExecutor(_AT_ONCE) as readers:
+        for name, data in zip(names, readers.map(store.read, names), strict=True):
+            try:
+                if data is not None:
+                    records.append(Record.from_json(data))
+            except ValueError:
+                store.retire(name)
+                unreadable += 1
+    return Found(tuple(records), _sizes(store, records), unreadable)
 
 
 def sort_units(works: Sequence[Work], found: Found) -> Reuse:
@@ -78,6 +119,54 @@ def sort_units(works: Sequence[Work], found: Found) -> Reuse:
             stale += 1
             why[_difference(work, by_name[work.name])] += 1
     return Reuse(done, todo, stale, len(todo) - stale - lost, lost, dict(why.most_common()))
+
+
+def without(reuse: Reuse, works: Sequence[Work], damaged: Collection[str]) -> Reuse:
+    """PURE: ``reuse`` of ``works`` with the ``damaged`` units among those to be done, in their order."""
+    if not damaged:
+        return reuse
+    done = {name: record for name, record in reuse.done.items() if name not in damaged}
+    return replace(reuse, done=done, todo=[work for work in works if work.name not in done], num_damaged=len(damaged))
+
+
+def damaged_units(store: JobStore, done: Mapping[str, Record], say: Say) -> set[str]:
+    """Names of the units whose file has other bytes than its record says, as far as it lies on a disk here."""
+    here = [name for name, record in done.items() if record.work == STITCH or not is_remote(store.location)]
+    total = sum(done[name].size_bytes for name in here)
+    if total >= _LONG_CHECK_BYTES:
+        say(f"checking {len(here)} finished files, {total / 1e9:.0f} GB")
+    damaged, checked, next_line = set(), 0, time.monotonic() + _SECONDS_BETWEEN_LINES
+    with ThreadPoolExecutor(_AT_ONCE) as readers:
+        for name, sha256 in zip(here, readers.map(lambda name: _sha256(store, done[name]), here), strict=True):
+            if sha256 != done[name].sha256:
+                damaged.add(name)
+            checked += done[name].size_bytes
+            if time.monotonic() >= next_line:
+                next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+                say(f"checked {checked / 1e9:.1f} of {total / 1e9:.1f} GB")
+    return damaged
+
+
+def _sha256(store: JobStore, record: Record) -> str | None:
+    """Hash of what a record's file holds; None when it is gone or cannot be read."""
+    try:
+        return out_sha256(record.blob) if record.work == STITCH else file_sha256(store.fetch(record.blob))
+    except OSError:
+        return None
+
+
+def _unit_of(name: str) -> str:
+    """The unit that a record's name ("done/render-00012-1a2b3c4d5e6f.json") belongs to."""
+    return name.rpartition("/")[2].rpartition("-")[0]
+
+
+def _sizes(store: JobStore, records: Sequence[Record]) -> dict[str, int | None]:
+    """Size of every record's file, by one listing per folder."""
+    blobs = {record.blob for record in records if record.work != STITCH}
+    sizes: dict[str, int | None] = {}
+    for folder in sorted({blob.rpartition("/")[0] for blob in blobs}):
+        sizes |= store.sizes(folder)
+    return sizes | {record.blob: out_size(record.blob) for record in records if record.work == STITCH}
 
 
 def _difference(work: Work, earlier: Sequence[Record]) -> str:

@@ -1,31 +1,24 @@
-"""Whose sound goes into the output, and what is done with it: copied, or the clip's laid on ref's time in a file of the job."""
+"""PURE: whose sound goes into the output, and what is done with it: copied, or the clip's laid on ref's time by a unit."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import time
 from dataclasses import astuple, dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 
 from orchestrator.config import JobConfig
 from orchestrator.inputs import Inputs
-from orchestrator.jobrun import JobRun
-from orchestrator.report import StageReport
 from tasks.commit import library_versions
+from tasks.location import suffix
 from tasks.messages import FrameIndex, Probe
-from tasks.sound import SOUND_ABI, conform
+from tasks.sound import SOUND_ABI
 from tasks.soundplan import SoundPlan, plan_sound
 from tasks.stitch import AudioCopy, check_audio
-from tasks.store import file_sha256
+from tasks.work import SoundWork
 from vsalign.errors import InputError
 from vsalign.framemap import FrameMap
-
-#: Conformed sound in the job directory: NAME.mkv (or .mp4, .mov) and, written after it, NAME.json.
-SOUND_FOLDER = "sound"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,34 +54,33 @@ def choose_soundtrack(config: JobConfig, inputs: Inputs, frame_map: FrameMap) ->
         return None
     path = source.info.source.path
     if whose == "ref":
-        return Soundtrack(path, AudioCopy(path), None, "0", whose)
+        return Soundtrack(path, AudioCopy(path, version=source.info.version), None, "0", whose)
     clip, ref = inputs.clip.index, inputs.ref.index
     plan = plan_sound(frame_map, clip.seconds(), ref.seconds(), float(_stop(clip)), float(_stop(ref)))
     if plan is None or (plan.is_shift(float(clip.seconds()[0]), float(_stop(clip))) and _holds(inputs.clip, config.out)):
-        copy = AudioCopy(path, median_shift(inputs.clip, inputs.ref, frame_map), _stop(ref))
+        shift = median_shift(inputs.clip, inputs.ref, frame_map)
+        copy = AudioCopy(path, shift, _stop(ref), source.info.version)
         return Soundtrack(path, copy, None, f"{copy.shift_seconds} {copy.stop_seconds}", whose)
     # In the output the conformed file's zero is ref's first frame.
     start = int(ref.pts[0]) * ref.time_base
-    return Soundtrack(path, AudioCopy(path, start), plan, _fingerprint(config, inputs, plan), whose)
+    copy = AudioCopy(path, start, version=source.info.version)
+    return Soundtrack(path, copy, plan, _fingerprint(config, inputs, plan), whose)
 
 
-def audio_to_stitch(run: JobRun, sound: Soundtrack | None) -> tuple[AudioCopy | None, tuple[StageReport, ...]]:
-    """What stitch copies; sound that has to be conformed is made now unless the job directory has it. Raises StitchError."""
-    if sound is None or sound.plan is None:
-        return (sound.copy if sound else None), ()
-    store, started = run.job.store, time.monotonic()
-    name = f"{SOUND_FOLDER}/{sound.fingerprint[:16]}"
-    blob = name + Path(run.config.out).suffix.lower()
-    if _is_there(run, sound.fingerprint, name, blob):
-        run.ui.say("sound: reused")
-    else:
-        local = store.scratch() / Path(blob).name
-        _make(run, sound, sound.plan, local)
-        note = {"fingerprint": sound.fingerprint, "size_bytes": local.stat().st_size, "sha256": file_sha256(local)}
-        store.publish(local, blob)
-        store.replace(f"{name}.json", (json.dumps(note, indent=1) + "\n").encode())
-    stage = StageReport("sound", len(run.inputs.ref.index), round(time.monotonic() - started, 3))
-    return AudioCopy(str(store.local_path(blob)), sound.copy.shift_seconds), (stage,)
+def sound_work(config: JobConfig, inputs: Inputs, sound: Soundtrack, job_dir: str) -> SoundWork | None:
+    """The unit that lays the sound on ref's time; None where packets are only copied."""
+    if sound.plan is None:
+        return None
+    return SoundWork(
+        name="sound",
+        job_dir=job_dir,
+        inputs={"clip": inputs.clip.info.identity, "sound plan": sound.fingerprint},
+        num_frames=len(inputs.ref.index),
+        path=sound.path,
+        version=sound.copy.version,
+        plan=sound.plan,
+        suffix=suffix(config.out).lower(),
+    )
 
 
 def median_shift(clip: Probe, ref: Probe, frame_map: FrameMap) -> Fraction:
@@ -119,7 +111,7 @@ def _fingerprint(config: JobConfig, inputs: Inputs, plan: SoundPlan) -> str:
     versions = library_versions()
     pieces = "".join(" ".join(value.hex() for value in astuple(piece)) + "\n" for piece in plan.pieces)
     film = f"{plan.ref_start.hex()} {plan.ref_stop.hex()}"
-    container = Path(config.out).suffix.lower()
+    container = suffix(config.out).lower()
     parts = (
         str(SOUND_ABI),
         inputs.clip.info.identity,
@@ -132,21 +124,3 @@ def _fingerprint(config: JobConfig, inputs: Inputs, plan: SoundPlan) -> str:
     for part in parts:
         digest.update(f"{len(part)}:{part}".encode())
     return digest.hexdigest()
-
-
-def _is_there(run: JobRun, fingerprint: str, name: str, blob: str) -> bool:
-    """Whether the job directory has the sound whole; a damaged file is made again."""
-    store = run.job.store
-    try:
-        note = json.loads(store.read(f"{name}.json") or b"")
-        if note["fingerprint"] != fingerprint or note["size_bytes"] != store.size(blob):
-            return False
-        return bool(note["sha256"] == file_sha256(store.local_path(blob)))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _make(run: JobRun, sound: Soundtrack, plan: SoundPlan, local: Path) -> None:
-    num_frames, seconds = len(run.inputs.ref.index), max(plan.ref_stop - plan.ref_start, 1e-6)
-    with run.ui.stage("sound", num_frames) as view:
-        conform(sound.path, plan, str(local), lambda done: view.running(round(num_frames * done / seconds)))

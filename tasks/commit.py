@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 import socket
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import distributions, version
 from pathlib import Path
 
+from tasks.outfile import out_size
 from tasks.store import JobStore, file_sha256
-from tasks.work import RECORD_SCHEMA, Record, Work
+from tasks.work import RECORD_SCHEMA, STITCH, Record, Work
 
 _OPENCV = ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python")
 
@@ -23,9 +25,25 @@ def find_record(store: JobStore, work: Work) -> Record | None:
         record = Record.from_json(data)
     except ValueError:
         return None
-    if record.fingerprint != work.fingerprint or store.size(record.blob) != record.size_bytes:
+    if record.fingerprint != work.fingerprint or result_size(store, record) != record.size_bytes:
         return None
     return record
+
+
+def result_size(store: JobStore, record: Record) -> int | None:
+    """Size in bytes of what a record names, None when it is gone: a file of the job or, of the stitch, the published film."""
+    return out_size(record.blob) if record.work == STITCH else store.size(record.blob)
+
+
+def retire_result(store: JobStore, record_name: str, blob: str) -> None:
+    """Put a record aside (kept under retired/) whose ``blob`` is not what it says, so that its unit can be done again; the blob
+    goes, but never a published film. A record that names another blob by now stays."""
+    with suppress(ValueError, FileNotFoundError):
+        record = Record.from_json(store.read(record_name) or b"")
+        if record.blob == blob:
+            store.retire(record_name)
+        if record.work != STITCH:
+            store.remove([blob])
 
 
 def commit(
@@ -44,22 +62,8 @@ def commit(
     A record that exists but can't be trusted (torn, or its blob lost) is put aside and replaced.
     """
     blob = f"{folder}/{work.name}-{work.fingerprint[:12]}-{attempt}-{secrets.token_hex(3)}{made.suffix}"
-    record = Record(
-        schema=RECORD_SCHEMA,
-        work=work.name,
-        fingerprint=work.fingerprint,
-        inputs=work.inputs,
-        blob=blob,
-        sha256=file_sha256(made),
-        size_bytes=made.stat().st_size,
-        num_frames=work.num_frames,
-        attempt=attempt,
-        seconds=round(seconds, 3),
-        host=socket.gethostname(),
-        device=device,
-        versions=library_versions(),
-        facts=facts or {},
-    )
+    sha256, size = file_sha256(made), made.stat().st_size
+    record = record_of(work, blob, sha256, size, attempt=attempt, seconds=seconds, device=device, facts=facts or {})
     store.publish(made, blob)
     if store.create(work.record_name, record.to_json()):
         return record
@@ -67,9 +71,45 @@ def commit(
     if earlier is not None:
         store.remove([blob])
         return earlier
-    store.retire(work.record_name)
+    return put_in_place(store, work, record)
+
+
+def put_in_place(store: JobStore, work: Work, record: Record) -> Record:
+    """Create ``record`` where one that can't be trusted may be; when another attempt does so too, what is there counts."""
+    with suppress(FileNotFoundError):
+        store.retire(work.record_name)
     store.create(work.record_name, record.to_json())
     return find_record(store, work) or record
+
+
+def record_of(
+    work: Work,
+    blob: str,
+    sha256: str,
+    size_bytes: int,
+    *,
+    attempt: int,
+    seconds: float,
+    device: str,
+    facts: dict[str, float | int | str],
+) -> Record:
+    """The record that ``work`` is done here: ``blob`` holds ``size_bytes`` bytes of ``sha256``."""
+    return Record(
+        schema=RECORD_SCHEMA,
+        work=work.name,
+        fingerprint=work.fingerprint,
+        inputs=work.inputs,
+        blob=blob,
+        sha256=sha256,
+        size_bytes=size_bytes,
+        num_frames=work.num_frames,
+        attempt=attempt,
+        seconds=round(seconds, 3),
+        host=socket.gethostname(),
+        device=device,
+        versions=library_versions(),
+        facts=facts,
+    )
 
 
 @cache

@@ -16,14 +16,15 @@ from tasks.pipeline import prefetch
 from tasks.progress import OnFrame
 from tasks.sources import read_probe
 from tasks.store import JobStore
+from tasks.thrift import LEVELS, Thrift
 from tasks.work import CompareWork
 from vsalign.metricband import compared_rows
 from vsalign.picture import Picture
 
-QUEUE_FRAMES = 3
 
-
-def compare_chunk(work: CompareWork, store: JobStore, folder: Path, on_frame: OnFrame, device: str = "cpu") -> Path:
+def compare_chunk(
+    work: CompareWork, store: JobStore, folder: Path, on_frame: OnFrame, device: str = "cpu", thrift: Thrift = LEVELS[0]
+) -> Path:
     """The rows of ``work.ref_frames`` that have an expected frame, written to ``folder`` (:func:`tasks.costrows.save_rows`)."""
     clip, ref = read_probe(store, "clip"), read_probe(store, "ref")
     expected = np.full(work.ref_frames.stop, -1, np.int64)
@@ -40,7 +41,7 @@ def compare_chunk(work: CompareWork, store: JobStore, folder: Path, on_frame: On
     with (
         FrameReader(clip) as clips,
         FrameReader(ref) as refs,
-        closing(prefetch(refs.pictures(wanted), QUEUE_FRAMES)) as pictures,
+        closing(prefetch(refs.pictures(wanted), thrift.queue_frames)) as pictures,
     ):
 
         def give(numbers: Iterable[int]) -> Iterator[tuple[int, Picture]]:

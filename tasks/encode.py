@@ -27,8 +27,8 @@ from tasks.decode import picture_of
 from tasks.errors import SegmentMismatch, StitchError
 from tasks.formats import nearest_format, planar_format
 from tasks.messages import EncodeSettings, Segment, VideoFormat
+from tasks.openfilm import captured_log
 from tasks.pixelshape import ROOM, SHAPELESS_CODECS, write_pixel_shape
-from tasks.probe import captured_log
 from tasks.store import file_sha256
 from tasks.wholeness import missing_bytes
 from vsalign.errors import InputError

@@ -2,11 +2,18 @@
 
 TaskError(VsalignError)     the attempt failed; trying again may help
 ├── DecodeError             a source gave other frames than its index promises
+├── SourceChanged           a remote film was written again, or is gone
 ├── SegmentMismatch         an encoded segment does not hold what the plan says
-└── StitchError             segments and plan do not make one film
+├── StitchError             segments and plan do not make one film
+├── DamagedResults          finished units whose files are no longer what their records say
+├── StorageError            a disk or a store refuses: full, not allowed, out of reach
+└── OutOfMemory             not even the thriftiest way of working fits into this machine's memory
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
 
 from vsalign.errors import VsalignError
 
@@ -26,6 +33,17 @@ class DecodeError(TaskError):
         return f"{self.path}: frame {self.frame}: {self.why}"
 
 
+class SourceChanged(TaskError):
+    """A remote film is no longer the one that was probed; ``why`` in a clause. Trying again is of no use."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(path, why)
+        self.path, self.why = path, why
+
+    def __str__(self) -> str:
+        return f"{self.path}: no longer the film that this job began with ({self.why})"
+
+
 class SegmentMismatch(TaskError):
     """A segment on disk does not hold what its chunk asked for."""
 
@@ -39,3 +57,47 @@ class SegmentMismatch(TaskError):
 
 class StitchError(TaskError):
     """The segments do not join to the planned film."""
+
+
+class DamagedResults(TaskError):
+    """Finished units whose files are gone or hold other bytes than their records say; they have to be made again."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(names)
+        self.names = tuple(names)
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.names[:3]) + (f" and {len(self.names) - 3} more" if len(self.names) > 3 else "")
+        return f"damaged: {shown}: the bytes are not those of the record"
+
+
+type StorageFault = Literal["full", "denied", "unreachable"]
+
+_FAULTS: dict[StorageFault, str] = {
+    "full": "no space left",
+    "denied": "access refused",
+    "unreachable": "out of reach",
+}
+
+
+class StorageError(TaskError):
+    """A disk or a store refuses what the job needs; trying again at once is of no use. ``location`` says which one."""
+
+    def __init__(self, location: str, what: StorageFault, why: str) -> None:
+        super().__init__(location, what, why)
+        self.location, self.what, self.why = location, what, why
+
+    def __str__(self) -> str:
+        return f"{self.location}: {_FAULTS[self.what]} ({self.why})"
+
+
+class OutOfMemory(TaskError):
+    """Memory does not suffice, even at the last level of thrift. ``kind``: "host" or "cuda"."""
+
+    def __init__(self, work: str, kind: Literal["host", "cuda"], why: str) -> None:
+        super().__init__(work, kind, why)
+        self.work, self.kind, self.why = work, kind, why
+
+    def __str__(self) -> str:
+        memory = "GPU memory" if self.kind == "cuda" else "memory"
+        return f"{self.work}: out of {memory}, at the thriftiest setting too ({self.why})"

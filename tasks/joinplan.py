@@ -32,17 +32,18 @@ class SegmentPlan:
 class AudioCopy:
     """All audio streams of ``source_path``, moved later by ``shift_seconds`` (0 for ref's own audio).
 
-    Packets that, once moved, begin at ``stop_seconds`` or later are left out.
+    Packets that, once moved, begin at ``stop_seconds`` or later are left out. ``version``: of a remote source, as probed.
     """
 
     source_path: str
     shift_seconds: Fraction = Fraction(0)
     stop_seconds: Fraction | None = None
+    version: str = ""
 
     def moved(self, seconds: Fraction) -> AudioCopy:
         """All of it later by ``seconds``."""
         stop = None if self.stop_seconds is None else self.stop_seconds + seconds
-        return AudioCopy(self.source_path, self.shift_seconds + seconds, stop)
+        return AudioCopy(self.source_path, self.shift_seconds + seconds, stop, self.version)
 
     def is_over(self, given_seconds: Fraction) -> bool:
         """What the source has at ``given_seconds`` comes after the end."""

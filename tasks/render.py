@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from tasks.align import Aligned, lay, observe_pair, settled_warp
+from tasks.align import Aligned, lay, observe_pair, parked, settled_warp, without_detail
 from tasks.encode import SegmentWriter
 from tasks.errors import SegmentMismatch
 from tasks.gather import Pair, pairs_of, runs_of, substitutes_of
@@ -21,12 +21,11 @@ from tasks.messages import Segment
 from tasks.pipeline import prefetch
 from tasks.progress import OnFrame
 from tasks.store import JobStore
+from tasks.thrift import LEVELS, Thrift, Turns
 from tasks.window import Windows
 from tasks.work import RenderWork
 from vsalign.picture import Picture
 from vsalign.steady import Observation
-
-QUEUE_FRAMES = 3
 
 Facts = dict[str, float | int | str]
 
@@ -45,6 +44,11 @@ class Seen:
         self.clip = self.ref = None
         assert clip is not None, "a pair is shown by one run only"
         return clip, ref
+
+    def let_go(self) -> None:
+        """It has been shown: from here on it is a neighbour only."""
+        if self.observation is not None:
+            self.observation = without_detail(self.observation)
 
 
 @dataclass(slots=True)
@@ -79,16 +83,21 @@ class Tally:
         }
 
 
-def render_chunk(work: RenderWork, store: JobStore, folder: Path, on_frame: OnFrame, device: str = "cpu") -> tuple[Path, Facts]:
-    """Encode the chunk into ``folder`` and check the file that came out; returns its path and facts for the record."""
-    path, tally = folder / "segment.mkv", Tally()
+def render_chunk(
+    work: RenderWork, store: JobStore, folder: Path, on_frame: OnFrame, device: str = "cpu", thrift: Thrift = LEVELS[0]
+) -> tuple[Path, Facts]:
+    """Encode the chunk into ``folder`` and check the file that came out; returns its path and facts for the record.
+
+    ``thrift`` changes how much memory that takes, and no byte.
+    """
+    path, tally, turns, ahead = folder / "segment.mkv", Tally(), Turns(thrift), thrift.queue_frames
     # Leaving in this order ends the threads before the readers that they use are closed.
     with (
         ExitStack() as readers,
-        closing(prefetch(pairs_of(work, store, readers), QUEUE_FRAMES)) as pairs,
-        closing(prefetch(_observe(work, pairs, tally, device), QUEUE_FRAMES)) as seen,
-        closing(prefetch(substitutes_of(work, store, readers), QUEUE_FRAMES)) as substitutes,
-        closing(prefetch(_align(work, seen, substitutes, tally), QUEUE_FRAMES)) as aligned,
+        closing(prefetch(pairs_of(work, store, readers), ahead)) as pairs,
+        closing(prefetch(_observe(work, pairs, tally, device, turns), ahead)) as seen,
+        closing(prefetch(substitutes_of(work, store, readers), ahead)) as substitutes,
+        closing(prefetch(_align(work, seen, substitutes, tally, turns), ahead)) as aligned,
     ):
         segment = _encode(work, str(path), aligned, tally, on_frame)
     if segment.num_frames != len(work.ref_frames):
@@ -96,19 +105,24 @@ def render_chunk(work: RenderWork, store: JobStore, folder: Path, on_frame: OnFr
     return path, {"header_sha256": segment.header_sha256, **tally.facts()}
 
 
-def _observe(work: RenderWork, pairs: Iterator[Pair], tally: Tally, device: str) -> Iterator[Seen]:
+def _observe(work: RenderWork, pairs: Iterator[Pair], tally: Tally, device: str, turns: Turns) -> Iterator[Seen]:
     own = {run.ref_frame for run in runs_of(work) if run.matched}
     paints = work.align.mismatch != "keep"
     for pair in pairs:
-        started = perf_counter()
-        observation = observe_pair(pair, work.align, device)
-        tally.observe_seconds += perf_counter() - started
         shown = pair.ref_frame in own
+        with turns.turn():
+            started = perf_counter()
+            observation = observe_pair(pair, work.align, device)
+            tally.observe_seconds += perf_counter() - started
+            if observation is not None and not shown:
+                observation = without_detail(observation)
+            elif observation is not None and turns.thrift.in_turn:
+                observation = parked(observation)
         yield Seen(observation, pair.clip if shown else None, pair.ref if shown and paints else None)
 
 
 def _align(
-    work: RenderWork, seen: Iterator[Seen], substitutes: Iterator[Picture], tally: Tally
+    work: RenderWork, seen: Iterator[Seen], substitutes: Iterator[Picture], tally: Tally, turns: Turns
 ) -> Iterator[tuple[Picture, int]]:
     windows = Windows([ref for ref, _ in work.pairs], seen, work.align.smooth_time if work.align.warp else 0)
     for run in runs_of(work):
@@ -116,19 +130,21 @@ def _align(
             yield next(substitutes), run.num_frames
             continue
         window, at = windows.around(run.ref_frame)
-        started = perf_counter()
-        aligned = _aligned(work, window, at)
-        tally.align_seconds += perf_counter() - started
+        with turns.turn():
+            started = perf_counter()
+            aligned = _aligned(work, window, at, turns.thrift.tile_rows)
+            tally.align_seconds += perf_counter() - started
         tally.add(aligned, run.num_frames)
         yield aligned.picture, run.num_frames
 
 
-def _aligned(work: RenderWork, window: list[Seen], at: int) -> Aligned:
+def _aligned(work: RenderWork, window: list[Seen], at: int, tile_rows: int) -> Aligned:
     clip, ref = window[at].take()
     warp = None
     if observations := [pair.observation for pair in window if pair.observation is not None]:
         warp = settled_warp(observations, at, work.film_geometry, clip, work.video)
-    return lay(clip, ref, warp, work.video, work.align)
+        window[at].let_go()
+    return lay(clip, ref, warp, work.video, work.align, tile_rows)
 
 
 def _encode(work: RenderWork, path: str, aligned: Iterator[tuple[Picture, int]], tally: Tally, on_frame: OnFrame) -> Segment:

@@ -21,6 +21,7 @@ from av.container import OutputContainer
 from tasks.codecs import container_of
 from tasks.errors import StitchError
 from tasks.joinplan import stream_labels
+from tasks.remote import open_source
 from tasks.soundplan import SoundPiece, SoundPlan
 from tasks.soundread import SoundFormat, SoundReader, sound_format
 from vsalign.errors import InputError
@@ -44,7 +45,7 @@ _MOST_FLAC_CHANNELS = 8
 def check_sound(path: str, out_path: str) -> None:
     """Raise InputError when an audio stream of ``path`` cannot be decoded, or not be encoded for the output's container."""
     container = container_of(out_path)
-    with av.open(path, "r") as source, av.open(io.BytesIO(), "w", format=container) as scratch:
+    with av.open(open_source(path), "r") as source, av.open(io.BytesIO(), "w", format=container) as scratch:
         for stream in source.streams.audio:
             try:
                 _add_stream(scratch, sound_format(stream))
@@ -58,14 +59,17 @@ def check_sound(path: str, out_path: str) -> None:
                 ) from None
 
 
-def conform(path: str, plan: SoundPlan, out_path: str, on_progress: Callable[[float], None] | None = None) -> None:
+def conform(
+    path: str, plan: SoundPlan, out_path: str, on_progress: Callable[[float], None] | None = None, version: str = ""
+) -> None:
     """Write all audio streams of ``path``, laid on ref's time by ``plan``, to ``out_path`` (.mkv: FLAC, .mp4: AAC, .mov: PCM).
 
-    Equal inputs give equal bytes. Memory does not grow with the film. ``on_progress`` gets seconds done. Raises StitchError.
+    Equal inputs give equal bytes. Memory does not grow with the film. ``on_progress`` gets seconds done. ``version`` of a
+    remote film as :func:`tasks.remote.open_source` takes it. Raises StitchError, StorageError, SourceChanged.
     """
     try:
-        with SoundReader(path) as reader, _output(out_path) as out:
-            encoders = _encoders(path, out, reader.formats)
+        with SoundReader(path, version) as reader, _output(out_path) as out:
+            encoders = _encoders(path, version, out, reader.formats)
             for start, stop in _blocks(plan):
                 mixed = _Mix(plan, start, stop, tuple(encoder.rate for encoder in encoders), reader)
                 for number, encoder in enumerate(encoders):
@@ -203,9 +207,9 @@ def _as_format(sound: Samples, name: str) -> npt.NDArray[Any]:
     return packed.astype(np.int16) if name == "s16" else packed << 8
 
 
-def _encoders(path: str, out: OutputContainer, formats: tuple[SoundFormat, ...]) -> list[_Encoder]:
+def _encoders(path: str, version: str, out: OutputContainer, formats: tuple[SoundFormat, ...]) -> list[_Encoder]:
     encoders = []
-    with av.open(path, "r") as source:
+    with av.open(open_source(path, version), "r") as source:
         for template, form in zip(source.streams.audio, formats, strict=True):
             stream = _add_stream(out, form)
             stream.metadata.update(stream_labels(template.metadata, out.format.name))

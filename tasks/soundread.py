@@ -18,6 +18,7 @@ from av.audio.stream import AudioStream
 from av.codec.codec import Properties
 from av.packet import Packet
 
+from tasks.remote import open_source
 from vsalign.errors import InputError
 
 Samples = npt.NDArray[np.float32]
@@ -60,10 +61,11 @@ def sound_format(stream: AudioStream) -> SoundFormat:
 
 class SoundReader:
     """Reads all audio streams of a file side by side; a context manager. Positions are samples of the stream's own rate, 0 is
-    time 0 of the file. Going back more than ``_KEPT_SECONDS`` decodes from the start again."""
+    time 0 of the file. Going back more than ``_KEPT_SECONDS`` decodes from the start again. ``version`` as
+    :func:`tasks.remote.open_source` takes it."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, version: str = "") -> None:
+        self._path, self._version = path, version
         self._forgotten = -math.inf
         self._open()
         self.formats = tuple(sound_format(stream) for stream in self._container.streams.audio)
@@ -93,7 +95,7 @@ class SoundReader:
         return list(self._tracks.values())[number].take(start, stop)
 
     def _open(self) -> None:
-        self._container = av.open(self._path, "r")
+        self._container = av.open(open_source(self._path, self._version), "r")
         self._forgotten = -math.inf
         self._packets: Iterator[Packet[Any]] = iter(self._container.demux(*self._container.streams.audio))
 

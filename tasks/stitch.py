@@ -46,6 +46,7 @@ from tasks.joinplan import (
 )
 from tasks.messages import MediaInfo
 from tasks.pixelshape import ROOM, write_pixel_shape
+from tasks.remote import open_source
 from tasks.timing import DecodeClock, MoreDelayNeeded, rank_in_window, rounded_pts
 from vsalign.errors import InputError
 
@@ -135,7 +136,7 @@ def _segment(path: str, options: dict[str, str]) -> Iterator[tuple[InputContaine
 
 def _write(film: Film, delay: int, out_path: str, audio: AudioCopy | None, on_progress: Callable[[int], None]) -> StitchResult:
     with ExitStack() as files:
-        sound = files.enter_context(av.open(audio.source_path, "r")) if audio else None
+        sound = files.enter_context(av.open(open_source(audio.source_path, audio.version), "r")) if audio else None
         out = files.enter_context(_output(out_path, film.time_base, sound))
         with _segment(film.segments[0].path, {}) as (_, first):
             shape = first.sample_aspect_ratio or Fraction(1)

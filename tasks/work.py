@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
+from tasks.joinplan import AudioCopy
 from tasks.messages import AlignSettings, EncodeSettings, MetricSettings, Role, SyncSettings, VideoFormat
+from tasks.soundplan import SoundPlan
 from vsalign.frames import FrameRange
 from vsalign.metric import Select
 
@@ -27,6 +29,9 @@ RENDER_ABI = 2
 #: The film geometry of a clip that shows what the ref shows from edge to edge.
 SAME_PICTURE = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
+#: The name of the unit that joins the film.
+STITCH = "stitch"
+
 Inputs = dict[str, str]
 
 
@@ -34,6 +39,16 @@ def fingerprint(inputs: Inputs) -> str:
     """sha256 over the canonical JSON of ``inputs``: JSON quotes every field, so no two sets of fields share a text."""
     text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Which try at a unit this is."""
+
+    number: int = 1
+    """1, 2, ..."""
+    thrift: int = 0
+    """Index into ``tasks.thrift.LEVELS`` at which the attempt begins; it moves on by itself where memory does not suffice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +63,11 @@ class Work:
     @property
     def fingerprint(self) -> str:
         return fingerprint(self.inputs)
+
+    @property
+    def counts_frames(self) -> bool:
+        """It tells of every frame that it has done, so that one that tells of none for long hangs."""
+        return not isinstance(self, SolveWork | ChooseWork | SoundWork | StitchWork)
 
     @property
     def record_name(self) -> str:
@@ -122,6 +142,42 @@ class RenderWork(Work):
     masked: bool = False
     """The job has a mask: what it shows white is not trusted."""
     device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundWork(Work):
+    """The audio of the file (an object's ``version``) at ``path`` laid on ref's time by ``plan``, in a file with ``suffix``."""
+
+    path: str
+    version: str
+    plan: SoundPlan
+    suffix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A finished unit that goes into the film: its record's name, and the file that this promises."""
+
+    unit: str
+    record: str
+    blob: str
+    sha256: str
+    ref_frames: FrameRange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StitchWork(Work):
+    """All segments and the sound -> the film at ``out``, verified before it is published. Its record's blob is ``out``."""
+
+    parts: str
+    """Name, in the job directory, of the list of segments (``Part``), which is too long to send about."""
+    out: str
+    """Where the film goes: an absolute path that this worker shares, or an address."""
+    audio: AudioCopy | None
+    """Packets to copy; with ``sound`` from that file instead of ``audio.source_path``."""
+    sound: Part | None
+    joined: str
+    """What final.json calls this film: a hash of all that it is made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

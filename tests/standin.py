@@ -22,6 +22,7 @@ class Told:
     clip_size: tuple[int, int]
     ref_size: tuple[int, int]
     confidence: float = 1.0
+    detail: float = 0.0
 
 
 def observe(clip: Tensor, ref: Tensor, settings: SpatialSettings, mask: Tensor | None = None) -> Told:

@@ -39,18 +39,18 @@ _TINY = 1e-6
 
 
 @torch.no_grad()
-def mismatch(clip: Tensor, ref: Tensor, warp: Warp) -> Tensor:
+def mismatch(clip: Tensor, ref: Tensor, warp: Warp, tile_rows: int = 0) -> Tensor:
     """How little ``clip`` (B,C,h,w), warped, and ``ref`` (B,C,H,W) show the same thing: (B,1,H,W) float32 in [0, 1].
 
     Both are float in [0, 1], C = 1 (luma) or 3 (RGB); ``warp`` is the one between them. Above 0.5 is a mismatch, 1 what lies
-    outside the clip; edges are soft. Flat on both sides is the same, whatever the levels. Raises ValueError when batches or
-    sizes do not belong together.
+    outside the clip; edges are soft. Flat on both sides is the same, whatever the levels. ``tile_rows`` as for
+    ``vsalign.warp.apply_warp``. Raises ValueError when batches or sizes do not belong together.
     """
     expected = (ref.shape[0], 2, *ref.shape[-2:])
     if tuple(warp.clip_from_ref.shape) != expected or clip.shape[:2] != ref.shape[:2]:
         seen = f"clip {tuple(clip.shape)}, ref {tuple(ref.shape)}, clip_from_ref {tuple(warp.clip_from_ref.shape)}"
         raise ValueError(f"{seen} do not belong together: expected equal batch and channels, clip_from_ref {expected}")
-    moved, inside = apply_warp(to_luma(clip), warp)
+    moved, inside = apply_warp(to_luma(clip), warp, tile_rows)
     target = to_luma(ref)
     return torch.cat([_mismatch_of_one(moved[i : i + 1], target[i : i + 1], inside[i : i + 1]) for i in range(len(ref))])
 

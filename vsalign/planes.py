@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,7 +18,7 @@ from vsalign.picture import (
     Picture,
     Plane,
 )
-from vsalign.warp import Warp, sample, scale_positions
+from vsalign.warp import Warp, sampled_tiles, scale_positions
 
 #: A plane of any sample format: codes, or floats that have no range to be held in.
 AnyPlane = Plane | npt.NDArray[np.float16] | npt.NDArray[np.float32]
@@ -34,13 +36,14 @@ _SITING = {
 }
 
 
-def warp_picture(picture: Picture, warp: Warp | None, width: int, height: int) -> Picture:
+def warp_picture(picture: Picture, warp: Warp | None, width: int, height: int, tile_rows: int = 0) -> Picture:
     """Move ``picture`` onto a ref of ``width`` x ``height`` luma samples with one resampling per plane.
 
     ``warp`` (batch of one, sized height x width) says where each ref luma sample lies among the picture's luma samples; None
     only changes the size, pixel-centred. The result has the picture's format, bit depth, tags and chroma siting (untagged:
     left), rounded to nearest and within the code range; colour and gamma are not touched, and a warp that moves nothing returns
-    the very samples. Raises ValueError when the warp's size or batch is another. Sampling: see :func:`vsalign.warp.apply_warp`.
+    the very samples. ``tile_rows`` rows of a plane are resampled at once (0: all), which changes no sample. Raises ValueError
+    when the warp's size or batch is another. Sampling: see :func:`vsalign.warp.apply_warp`.
     """
     if warp is None:
         if (width, height) == (picture.width, picture.height):
@@ -51,18 +54,19 @@ def warp_picture(picture: Picture, warp: Warp | None, width: int, height: int) -
         if seen != (1, 2, height, width):
             raise ValueError(f"warp has shape {seen}, expected {(1, 2, height, width)} for a ref of {width}x{height}")
         positions = warp.clip_from_ref[0]
-    planes = tuple(_warp_plane(picture, index, positions) for index in range(picture.format.num_planes))
+    planes = tuple(_warp_plane(picture, index, positions, tile_rows) for index in range(picture.format.num_planes))
     return Picture(planes, picture.format, picture.colour)
 
 
-def _warp_plane(picture: Picture, index: int, luma_positions: Tensor) -> Plane:
+def _warp_plane(picture: Picture, index: int, luma_positions: Tensor, tile_rows: int) -> Plane:
     plane, format = picture.planes[index], picture.format
     positions = luma_positions
     if format.family == "yuv" and index in (1, 2):
         shifts = format.log2_chroma_w, format.log2_chroma_h
         positions = chroma_positions(luma_positions, shifts, picture.colour.chroma_location)
-    moved = warp_plane(plane, positions, (1 << format.bit_depth) - 1)
-    return moved.astype(np.uint8) if plane.dtype == np.uint8 else moved.astype(np.uint16)
+    dtype = np.dtype(np.uint8 if plane.dtype == np.uint8 else np.uint16)
+    bands = [band.astype(dtype) for band in _moved_bands(plane, positions, (1 << format.bit_depth) - 1, tile_rows)]
+    return np.concatenate(bands) if len(bands) > 1 else bands[0]
 
 
 def warp_plane(plane: AnyPlane, positions: Tensor, peak: int | None = None) -> npt.NDArray[np.float32]:
@@ -70,11 +74,14 @@ def warp_plane(plane: AnyPlane, positions: Tensor, peak: int | None = None) -> n
 
     Without ``peak`` the samples are floats that may lie anywhere: super-white and negative chroma stay as they are.
     """
-    moved = sample(torch.from_numpy(plane.astype(np.float32))[None].to(positions.device), positions)[0]
-    if peak is not None:
-        moved = moved.round().clamp(0, peak)
-    result: npt.NDArray[np.float32] = moved.cpu().numpy()
-    return result
+    return next(_moved_bands(plane, positions, peak, 0))
+
+
+def _moved_bands(plane: AnyPlane, positions: Tensor, peak: int | None, tile_rows: int) -> Iterator[npt.NDArray[np.float32]]:
+    """What :func:`warp_plane` gives, in bands of ``tile_rows`` rows (0: whole)."""
+    image = torch.from_numpy(plane.astype(np.float32))[None].to(positions.device)
+    for moved in sampled_tiles(image, positions, tile_rows):
+        yield (moved[0] if peak is None else moved[0].round().clamp(0, peak)).cpu().numpy()
 
 
 def chroma_positions(luma_positions: Tensor, shifts: tuple[int, int], location: int) -> Tensor:

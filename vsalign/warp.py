@@ -8,7 +8,7 @@ whose border runs half a pixel outside the outermost pixel centres.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -81,8 +81,8 @@ def positions_inside(positions: Tensor, clip_size: tuple[int, int]) -> Tensor:
 
 
 @torch.no_grad()
-def apply_warp(clip: Tensor, warp: Warp) -> tuple[Tensor, Tensor]:
-    """Move ``clip`` onto the ref with one resampling.
+def apply_warp(clip: Tensor, warp: Warp, tile_rows: int = 0) -> tuple[Tensor, Tensor]:
+    """Move ``clip`` onto the ref with one resampling, ``tile_rows`` rows at a time (0: all at once), which changes no bit.
 
     clip (B,C,h,w) float, any range; the frame (B,C,H,W) has its dtype and never leaves the range of the samples around the
     position. inside (B,1,H,W) in {0, 1}, same dtype: 0 where the ref shows something that lies outside the clip; there the edge
@@ -98,16 +98,29 @@ def apply_warp(clip: Tensor, warp: Warp) -> tuple[Tensor, Tensor]:
     if clip.shape[0] != warp.clip_from_ref.shape[0]:
         raise ValueError(f"clip has batch size {clip.shape[0]}, warp has {warp.clip_from_ref.shape[0]}; they must be equal")
     positions = warp.clip_from_ref
-    frames = [sample(clip[i].float(), positions[i]) for i in range(clip.shape[0])]
+    frames = [sample(clip[i].float(), positions[i], tile_rows) for i in range(clip.shape[0])]
     inside = positions_inside(positions, (clip.shape[-2], clip.shape[-1]))
     return torch.stack(frames).to(clip.dtype), inside.to(clip.dtype)
 
 
-def sample(image: Tensor, positions: Tensor) -> Tensor:
-    """One ``image`` (C,h,w) float32 at ``positions`` (2,H,W) float32 -> (C,H,W): low-pass by the local scale, then spline36."""
+def sample(image: Tensor, positions: Tensor, tile_rows: int = 0) -> Tensor:
+    """One ``image`` (C,h,w) float32 at ``positions`` (2,H,W) float32 -> (C,H,W): low-pass by the local scale, then spline36.
+
+    ``tile_rows``: rows that are interpolated at once, 0 for all; fewer need less memory and give the same bits.
+    """
+    tiles = sampled_tiles(image, positions, tile_rows)
+    first = next(tiles)
+    return torch.cat([first, *tiles], 1) if tile_rows else first
+
+
+def sampled_tiles(image: Tensor, positions: Tensor, tile_rows: int = 0) -> Iterator[Tensor]:
+    """What :func:`sample` gives, from top to bottom in bands of ``tile_rows`` rows, the last one perhaps lower."""
     scale_x, scale_y = mean_scale(positions)
     image = low_pass(low_pass(image, scale_x, dim=-1), scale_y, dim=-2)
-    return spline36(image, positions)
+    height = positions.shape[1]
+    rows = tile_rows or max(height, 1)
+    for top in range(0, max(height, 1), rows):
+        yield spline36(image, positions[:, top : top + rows])
 
 
 def mean_scale(positions: Tensor) -> tuple[float, float]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from orchestrator.cli import run
+from orchestrator.lease import held
+from tasks.localstore import LocalStore
 from tests.films import film, write_film, write_pair
 
 
@@ -235,9 +237,10 @@ def test_the_job_directory_of_another_job_is_refused(here, capsys):
 def test_a_job_that_another_process_works_on_is_refused(here, capsys):
     assert run(["render", "clip.mkv", "ref.mkv", "-o", "one.mkv", "--no-warp", "--pool", "local", "--quiet"]) == 0
     capsys.readouterr()
-    with Path("one.mkv.vsalign/lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        assert "another vsalign" in refused(capsys, "clip.mkv", "ref.mkv", "-o", "one.mkv", "--overwrite")
+    job = ("clip.mkv", "ref.mkv", "-o", "one.mkv", "--overwrite")
+    with held(LocalStore("one.mkv.vsalign"), steal=False, say=print):
+        assert f"another vsalign ({socket.gethostname()}, pid {os.getpid()})" in refused(capsys, *job)
+        assert run(["resume", "one.mkv.vsalign", "--quiet", "--steal"]) == 0
     assert run(["resume", "one.mkv.vsalign", "--quiet"]) == 0
 
 

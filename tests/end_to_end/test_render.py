@@ -186,7 +186,7 @@ def test_a_chunk_that_fails_is_parked_all_others_finish_and_resume_tries_only_th
     render("--chunk-frames", "30", status=1)
     assert tried.count("render-00001") == 2 and not Path("out.mkv").exists()
     assert "render-00001 (ref frames [30, 60)): ValueError: poison" in capsys.readouterr().out
-    assert "poison" in Path("out.mkv.vsalign/logs/render-00001.log").read_text()
+    assert "poison" in Path("out.mkv.vsalign/logs/render-00001-1.log").read_text()
     monkeypatch.setattr(tasks.render, "render_chunk", lambda work, *rest: tried.append(work.name) or real(work, *rest))
     tried.clear()
     assert run(["resume", "out.mkv.vsalign", "--quiet"]) == 0
@@ -334,7 +334,7 @@ def test_a_disk_that_fails_is_one_line(here: Path, capsys: pytest.CaptureFixture
     def full(self: object, name: str, data: bytes) -> None:
         raise OSError(28, "No space left on device", name)
 
-    monkeypatch.setattr("tasks.store.LocalStore.replace", full)
+    monkeypatch.setattr("tasks.localstore.LocalStore.replace", full)
     render("--no-warp", status=1)
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and "No space left" in lines[0]

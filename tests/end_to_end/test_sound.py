@@ -109,12 +109,12 @@ def test_what_was_done_is_said_and_done_once(here: Path, capsys: pytest.CaptureF
     first = Path("out.mkv").read_bytes()
     Path("out.mkv").unlink()
     assert run(["resume", "out.mkv.vsalign"]) == 0
-    assert "sound: reused" in capsys.readouterr().err and Path("out.mkv").read_bytes() == first
+    assert "sound: reused 1" in capsys.readouterr().err and Path("out.mkv").read_bytes() == first
     (torn,) = Path("out.mkv.vsalign/sound").glob("*.mkv")
     torn.write_bytes(torn.read_bytes()[:1000])
     Path("out.mkv").unlink()
     assert run(["resume", "out.mkv.vsalign"]) == 0
-    assert "sound: reused" not in capsys.readouterr().err and Path("out.mkv").read_bytes() == first
+    assert "sound: reused 0 soundtracks, lost 1" in capsys.readouterr().err and Path("out.mkv").read_bytes() == first
 
 
 def test_another_map_is_other_sound_and_clean_leaves_none(here: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,9 +1,15 @@
 """What a later run reuses, what it does again, and the words it finds for why."""
 
+import hashlib
 from pathlib import Path
 
-from orchestrator.resume import Found, load_records, sort_units
-from tasks.store import LocalStore
+import pytest
+
+import orchestrator.resume
+from orchestrator.resume import Found, find_results, load_records, sort_units
+from tasks.commit import retire_result
+from tasks.localstore import LocalStore
+from tasks.work import ScanWork
 from tests.factories import record, work
 
 
@@ -59,3 +65,60 @@ def test_digests_are_named_without_their_values_and_what_follows_from_a_setting_
     radius = work(**{"frame map": "aa", "frame map halo": "ee", "align.smooth_time": "2"})
     assert list(sort_units([rows], found(record(of=before))).why_stale) == ["frame map, frame map halo"]
     assert list(sort_units([radius], found(record(of=before))).why_stale) == ["align.smooth_time 4 -> 2"]
+
+
+def stored(store: LocalStore, name: str, data: bytes = b"bytes", **inputs: str) -> ScanWork:
+    """A unit that has been done: its blob and its record."""
+    unit = work(name, store.location, of=name, **inputs)
+    store.replace(f"scan/{name}.npy", data)
+    made = record(of=unit, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+    assert store.create(unit.record_name, made.to_json())
+    return unit
+
+
+def test_files_with_other_bytes_than_recorded_are_put_aside_and_told(tmp_path: Path):
+    store = LocalStore(tmp_path)
+    units = [stored(store, name) for name in ("a-1", "a-2", "a-3")]
+    store.replace("scan/a-2.npy", b"Bytes")
+    reuse = find_results(store, units, lambda line: None)
+    assert list(reuse.done) == ["a-1", "a-3"] and reuse.todo == [units[1]]
+    assert reuse.describe("scans") == "reused 2 scans, damaged 1 (bytes differ from the record), missing 0"
+    assert store.read(units[1].record_name) is None and store.read("scan/a-2.npy") is None
+    assert [name.rpartition("-")[0][-3:] for name in store.names("retired")] == ["a-2"]
+    assert store.read("scan/a-1.npy") == b"bytes" and reuse.has_news
+    again = find_results(store, units, lambda line: None)
+    assert again.num_damaged == 0 and again.num_missing == 1
+
+
+def test_files_in_an_object_store_are_not_read_before_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = LocalStore(tmp_path)
+    unit = stored(store, "a-1")
+    monkeypatch.setattr(orchestrator.resume, "is_remote", lambda location: True)
+    monkeypatch.setattr(store, "fetch", lambda name: pytest.fail("read"))
+    assert list(find_results(store, [unit], lambda line: None).done) == ["a-1"]
+
+
+def test_only_records_of_the_units_in_question_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store, read = LocalStore(tmp_path), []
+    unit, stale = stored(store, "a-1"), stored(store, "a-1", b"old", crf="9")
+    stored(store, "a-10")
+    real = store.read
+    monkeypatch.setattr(store, "read", lambda name: read.append(name) or real(name))
+    assert len(load_records(store, [unit]).records) == 2
+    assert sorted(read) == sorted([unit.record_name, stale.record_name])
+
+
+def test_a_record_made_meanwhile_of_another_file_is_not_put_aside(tmp_path: Path):
+    store = LocalStore(tmp_path)
+    unit = stored(store, "a-1")
+    retire_result(store, unit.record_name, "scan/of-another-attempt.npy")
+    assert store.read(unit.record_name) is not None and store.read("scan/a-1.npy") == b"bytes"
+
+
+def test_a_large_check_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store, said = LocalStore(tmp_path), []
+    units = [stored(store, f"a-{n}") for n in range(3)]
+    monkeypatch.setattr(orchestrator.resume, "_LONG_CHECK_BYTES", 10)
+    monkeypatch.setattr(orchestrator.resume, "_SECONDS_BETWEEN_LINES", 0.0)
+    assert not find_results(store, units, said.append).num_damaged
+    assert said[0] == "checking 3 finished files, 0 GB" and len(said) == 4

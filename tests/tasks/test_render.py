@@ -16,11 +16,12 @@ import pytest
 import tasks.render
 from tasks.align import observe_pair
 from tasks.gather import Pair, Run, pairs_of, runs_of
+from tasks.localstore import LocalStore
 from tasks.messages import AlignSettings, EncodeSettings, Role, VideoFormat
 from tasks.probe import parse_source, probe
-from tasks.render import QUEUE_FRAMES, render_chunk
+from tasks.render import render_chunk
 from tasks.sources import write_probe
-from tasks.store import LocalStore
+from tasks.thrift import LEVELS
 from tasks.work import SAME_PICTURE, RenderWork
 from tests.films import write_film
 from tests.standin import toy_align  # noqa: F401
@@ -125,6 +126,7 @@ def windows_seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], int]]
 
     monkeypatch.setattr(tasks.render, "observe_pair", lambda pair, *_: brightness(pair.ref))
     monkeypatch.setattr(tasks.render, "settled_warp", settled)
+    monkeypatch.setattr(tasks.render, "without_detail", lambda observation: observation)
     return seen
 
 
@@ -176,8 +178,8 @@ def test_pictures_are_let_go_once_their_frame_is_made(store, tmp_path, monkeypat
     settings = AlignSettings(smooth_time=radius, mismatch=show)  # type: ignore[arg-type]
     # A slow encoder, so that all queues are full.
     render_chunk(work_of(rows, align=settings), store, tmp_path, lambda: time.sleep(0.01))
-    waiting_pairs = QUEUE_FRAMES + 3
-    waiting_seen = QUEUE_FRAMES + 2
+    waiting_pairs = LEVELS[0].queue_frames + 3
+    waiting_seen = LEVELS[0].queue_frames + 2
     assert Counted.live == 0
     assert Counted.peak <= 2 * waiting_pairs + kept_per_frame * (waiting_seen + radius + 1)
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import tracemalloc
-from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import av
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from orchestrator.jobrun import JobRun
-from orchestrator.soundtrack import Soundtrack, audio_to_stitch
+from orchestrator.resume import find_results
+from tasks.localstore import LocalStore
+from tasks.run import perform
 from tasks.sound import FADE_SECONDS, check_sound, conform
 from tasks.soundplan import SoundPiece, SoundPlan, plan_sound
-from tasks.stitch import AudioCopy
-from tasks.store import LocalStore
+from tasks.work import Attempt, SoundWork
 from tests.clicks import HUM, Track, click_track, heard, onsets
 from tests.synth import Audio, Video, cut_file, make_film
 from vsalign.errors import InputError
@@ -278,23 +274,23 @@ def test_a_hole_is_silent_and_sound_falls_and_rises_at_it(tmp_path: Path, size: 
 
 
 def test_conformed_sound_that_was_damaged_is_made_again(tmp_path: Path):
-    clip = click_track(tmp_path / "clip.mkv", 2.0, np.array([1.0]))
-    said: list[str] = []
-    ui = SimpleNamespace(say=said.append, stage=lambda *_: nullcontext(SimpleNamespace(running=lambda done: None)))
-    job, inputs = SimpleNamespace(store=LocalStore(tmp_path / "job")), SimpleNamespace(ref=SimpleNamespace(index=range(48)))
-    run = cast(JobRun, SimpleNamespace(job=job, ui=ui, config=SimpleNamespace(out="out.mkv"), inputs=inputs))
-    sound = Soundtrack(
-        str(clip), AudioCopy(str(clip)), SoundPlan((SoundPiece(0.0, 2.0, 0.0, 1.0),), 0.0, 2.0), "ab" * 32, "clip"
+    clip, store = click_track(tmp_path / "clip.mkv", 2.0, np.array([1.0])), LocalStore(tmp_path / "job")
+    plan = SoundPlan((SoundPiece(0.0, 2.0, 0.0, 1.0),), 0.0, 2.0)
+    work = SoundWork(
+        name="sound",
+        job_dir=store.location,
+        inputs={"clip": "a"},
+        num_frames=48,
+        path=str(clip),
+        version="",
+        plan=plan,
+        suffix=".mkv",
     )
-
-    def made() -> Path:
-        return Path(cast(AudioCopy, audio_to_stitch(run, sound)[0]).source_path)
-
-    whole = made().read_bytes()
-    assert made().read_bytes() == whole and said == ["sound: reused"]
-    made().write_bytes(whole[:-100] + bytes(100))
-    assert made().read_bytes() == whole
-    note = made().with_suffix(".json")
-    note.write_text(json.dumps(json.loads(note.read_text()) | {"fingerprint": "other"}))
-    said.clear()
-    assert made().read_bytes() == whole and not said
+    told: list[int] = []
+    first = perform(work, Attempt(), lambda: told.append(1))
+    assert len(told) == 48 and find_results(store, [work], lambda line: None).done == {"sound": first}
+    blob = store.fetch(first.blob)
+    blob.write_bytes(blob.read_bytes()[:-100] + bytes(100))
+    assert find_results(store, [work], lambda line: None).num_damaged == 1
+    again = perform(work, Attempt(), lambda: None)
+    assert again.blob != first.blob and again.sha256 == first.sha256

@@ -7,7 +7,7 @@ import torch
 
 from vsalign.picture import CHROMA_CENTER, CHROMA_LEFT, CHROMA_TOPLEFT, ColourTags, Picture, SampleFormat
 from vsalign.planes import chroma_positions, warp_picture, warp_plane
-from vsalign.warp import Warp, scale_positions
+from vsalign.warp import Warp, apply_warp, scale_positions
 
 HEIGHT, WIDTH = 48, 64
 
@@ -179,3 +179,32 @@ def test_full_chroma_lies_where_luma_lies() -> None:
     positions = curved_warp().clip_from_ref[0]
     assert chroma_positions(positions, (0, 0), CHROMA_CENTER) is positions
     assert chroma_positions(positions, (1, 0), CHROMA_LEFT).shape == (2, HEIGHT, WIDTH // 2)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 32, 33, 64])
+@pytest.mark.parametrize(("name", "depth"), [("yuv420p", 8), ("yuv444p10le", 10), ("gray", 8)])
+@pytest.mark.parametrize("scale", [1.0, 0.37, 2.6])
+def test_resampling_in_bands_gives_the_very_samples(rows: int, name: str, depth: int, scale: float):
+    """Whatever the height of the bands, also where the clip is low-passed first and where positions lie outside of it."""
+    random, (height, width) = np.random.default_rng(rows), (64, 50)
+    shifts = (1, 1) if "420" in name else (0, 0)
+    family, planes = ("gray", 1) if name == "gray" else ("yuv", 3)
+    layout = SampleFormat(name, family, depth, planes, *shifts)
+    size = (round(height * scale) + 4, round(width * scale) + 2)
+    dtype = np.uint8 if depth == 8 else np.uint16
+
+    def plane(index: int) -> np.ndarray:
+        h, w = (
+            -(-side >> 0) if index == 0 else -(-side // (1 << shift)) for side, shift in zip(size, shifts[::-1], strict=True)
+        )
+        return random.integers(0, 1 << depth, (h, w)).astype(dtype)
+
+    picture = Picture(tuple(plane(n) for n in range(planes)), layout, ColourTags())
+    positions = scale_positions(size, (height, width)) + torch.from_numpy(random.normal(0, 3, (1, 2, height, width))).float()
+    warp = Warp(positions, torch.ones(1, 1, height, width))
+    whole, banded = warp_picture(picture, warp, width, height), warp_picture(picture, warp, width, height, rows)
+    for one, other in zip(whole.planes, banded.planes, strict=True):
+        assert one.dtype == other.dtype and np.array_equal(one, other)
+    image = torch.rand(1, 3, *size)
+    for one, other in zip(apply_warp(image, warp), apply_warp(image, warp, rows), strict=True):
+        assert torch.equal(one, other)

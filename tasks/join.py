@@ -1,0 +1,124 @@
+"""Join as a unit of work: segments and sound -> the film at OUT. Only files that are what their records say are joined.
+
+Order: a part file is written and verified, final.json names it, OUT is published, the record proves it. A kill anywhere leaves
+the old OUT or the new one, and what the next attempt needs to know which.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+from pydantic import TypeAdapter
+
+from tasks.commit import find_record, put_in_place, record_of, retire_result
+from tasks.errors import DamagedResults, StitchError
+from tasks.final import Final, write_final
+from tasks.joinplan import AudioCopy, SegmentPlan
+from tasks.outfile import part_for, publish_out
+from tasks.progress import OnFrame, Share
+from tasks.refusal import refusals_told
+from tasks.sources import read_probe
+from tasks.stitch import stitch, verify
+from tasks.store import JobStore, file_sha256
+from tasks.work import Attempt, Part, Record, StitchWork
+
+#: Files that are fetched and hashed at once.
+_AT_ONCE = 8
+#: Share of the unit's progress that checking takes; the rest is writing, verifying comes on top.
+_CHECKED = 0.3
+
+Facts = dict[str, float | int | str]
+
+_PARTS = TypeAdapter(tuple[Part, ...])
+
+
+def parts_to_json(parts: Sequence[Part]) -> bytes:
+    """The list of segments that a StitchWork names."""
+    return _PARTS.dump_json(tuple(parts)) + b"\n"
+
+
+def join_film(work: StitchWork, attempt: Attempt, store: JobStore, on_frame: OnFrame) -> Record:
+    """Write, verify and publish the film and commit that it is there.
+
+    Raises DamagedResults, with the records put aside, when files are not those of their records; StitchError when segments and
+    plan do not make one film; StorageError when OUT's disk refuses.
+    """
+    share, folder = Share(work.num_frames, on_frame), store.scratch()
+    part = part_for(work.out, folder, secrets.token_hex(4))
+    try:
+        with refusals_told(part.parent, folder, work.job_dir):
+            parts = _PARTS.validate_json(store.read(work.parts) or b"")
+            started = perf_counter()
+            files = whole_files(store, (*parts, work.sound) if work.sound else parts, lambda n: share.reach(_CHECKED * n))
+            facts: Facts = {"check_seconds": round(perf_counter() - started, 3)}
+            segments = [SegmentPlan(str(file), each.ref_frames) for file, each in zip(files, parts, strict=False)]
+            audio = replace(work.audio, source_path=str(files[-1])) if work.audio and work.sound else work.audio
+            facts |= _write_verified(store, segments, audio, part, lambda n: share.reach(_CHECKED + (1 - _CHECKED) * n))
+            return _published(work, attempt, store, part, facts, started)
+    finally:
+        part.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def whole_files(store: JobStore, parts: Sequence[Part], on_share: Callable[[float], None]) -> list[Path]:
+    """Files on this machine with the bytes that the records of ``parts`` promise.
+
+    Raises DamagedResults naming the units that have none; their records are put aside, so that they can be done again.
+    """
+    recorded = set(store.names("done"))
+    if absent := [part.unit for part in parts if part.record not in recorded]:
+        raise DamagedResults(absent)
+    files, damaged = [], []
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for number, file in enumerate(pool.map(lambda part: _whole_file(store, part), parts)):
+            if file is None:
+                damaged.append(parts[number])
+            else:
+                files.append(file)
+            on_share((number + 1) / len(parts))
+    if damaged:
+        for part in damaged:
+            retire_result(store, part.record, part.blob)
+        raise DamagedResults([part.unit for part in damaged])
+    return files
+
+
+def _whole_file(store: JobStore, part: Part) -> Path | None:
+    try:
+        file = store.fetch(part.blob)
+        return file if file_sha256(file) == part.sha256 else None
+    except FileNotFoundError:
+        return None
+
+
+def _write_verified(
+    store: JobStore, segments: list[SegmentPlan], audio: AudioCopy | None, part: Path, on_share: Callable[[float], None]
+) -> Facts:
+    """Write ``part`` and look whether it is what was planned; returns how long each took."""
+    ref, started = read_probe(store, "ref").index, perf_counter()
+    last = int(ref.duration[-1])
+    stitch(segments, ref.pts, ref.time_base, last, str(part), audio, lambda done: on_share(done / len(ref)))
+    written = perf_counter()
+    problems = verify(str(part), ref.pts, ref.time_base, audio is not None).problems
+    if problems:
+        raise StitchError("the joined film is not as planned: " + "; ".join(problems))
+    return {"stitch_seconds": round(written - started, 3), "verify_seconds": round(perf_counter() - written, 3)}
+
+
+def _published(work: StitchWork, attempt: Attempt, store: JobStore, part: Path, facts: Facts, started: float) -> Record:
+    sha256, size = file_sha256(part), part.stat().st_size
+    write_final(store, Final(work.joined, sha256, work.audio is not None))
+    publish_out(part, work.out)
+    seconds = perf_counter() - started
+    record = record_of(work, work.out, sha256, size, attempt=attempt.number, seconds=seconds, device="cpu", facts=facts)
+    if store.create(work.record_name, record.to_json()):
+        return record
+    # An earlier record counts only if it is of the very bytes that are at OUT now.
+    earlier = find_record(store, work)
+    return earlier if earlier is not None and earlier.sha256 == sha256 else put_in_place(store, work, record)
