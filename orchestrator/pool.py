@@ -125,7 +125,7 @@ class RayPool:
             if actor.work is not None and actor.work.name == item:
                 del self._running[reference]
                 self._events.append(AttemptFailed(item, actor.attempt, cause, why, actor.node, actor.frames_done))
-                ray.kill(actor.handle)
+                _kill(actor)
 
     def shun(self, node: str) -> None:
         self._shunned.add(node)
@@ -146,7 +146,7 @@ class RayPool:
         if self._shape.num_gpus and not kill and self._idle:
             ray.wait([a.handle.close.remote() for a in self._idle.values()], num_returns=len(self._idle), timeout=10)
         for actor in actors:
-            ray.kill(actor.handle)
+            _kill(actor)
         self._starting, self._idle, self._running = {}, {}, {}
 
     # --- nodes and workers that come and go
@@ -216,7 +216,7 @@ class RayPool:
 
     def _start_failed(self, actor: _Actor, why: str) -> None:
         """A node that is gone is nobody's fault; one that lives and starts nothing is left alone after a few tries."""
-        ray.kill(actor.handle)
+        _kill(actor)
         self._start_failure = why
         if self._is_alive(actor.node):
             self._failed_starts[actor.node] += 1
@@ -226,7 +226,7 @@ class RayPool:
         if self._shape.num_gpus:
             with contextlib.suppress(ray_errors.RayError):
                 ray.wait([actor.handle.close.remote()], timeout=PROGRESS_EVERY_S)
-        ray.kill(actor.handle)
+        _kill(actor)
 
     def _is_alive(self, node: str) -> bool:
         return any(view.id == node for view in self._watch.nodes())
@@ -241,7 +241,7 @@ class RayPool:
             record = ray.get(reference)
         except ray_errors.RayError as error:
             # After an exception its state may be what failed (a lost mount, a dead CUDA context): no unit may follow there.
-            ray.kill(actor.handle)
+            _kill(actor)
             self._failed(actor, name, error)
             return
         actor.work = None
@@ -281,3 +281,9 @@ def _ask_progress(actor: _Actor) -> None:
         with contextlib.suppress(ray_errors.RayError):
             actor.frames_done = ray.get(actor.frames)
         actor.frames = None
+
+
+def _kill(actor: _Actor) -> None:
+    """Ray raises where the actor is not there yet, or no more."""
+    with contextlib.suppress(ray_errors.RayError):
+        ray.kill(actor.handle)

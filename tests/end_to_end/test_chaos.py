@@ -6,6 +6,7 @@ CI runs a short list; ``make chaos`` runs the whole matrix.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -74,7 +75,7 @@ class Chaos:
         return str(self._cluster.address)
 
     def arm(self, point: str) -> None:
-        for name in ("reached", "reached.part", "go", "rendered"):
+        for name in ("reached", "reached.part", "go", "rendered", "poison", "frozen"):
             (self.folder / name).unlink(missing_ok=True)
         (self.folder / "armed").write_text(point)
 
@@ -178,3 +179,62 @@ def test_a_kill_costs_no_more_than_what_it_hit(
     rendered = chaos.rendered()
     assert not {name for name in kept if rendered[name] > 1}, "a chunk that was done has been rendered again"
     assert rendered.total() - NUM_CHUNKS <= (EXPLAINED[target] if point in POINTS[:4] else 0)
+
+
+def test_chunks_whose_worker_always_dies_are_parked_and_all_others_done(chaos: Chaos, films: Path, calm: bytes, tmp_path: Path):
+    out, job = tmp_path / "out.mkv", tmp_path / "out.mkv.vsalign"
+    chaos.arm("")
+    (chaos.folder / "poison").write_text("render-00002 render-00005")
+    done = run(films, out, "--workers", "2")
+    said, complained = done.communicate(timeout=200)
+    assert done.returncode == 1 and not out.exists(), complained
+    assert "render-00002 (ref frames [24, 36))" in said and "render-00005" in said
+    assert {path.name[:12] for path in (job / "done").glob("render-*")} == {f"render-{n:05d}" for n in (0, 1, 3, 4, 6, 7)}
+    assert chaos.rendered() == Counter({f"render-{n:05d}": 3 if n in (2, 5) else 1 for n in range(NUM_CHUNKS)})
+    parked = [json.loads(path.read_text()) for path in (job / "fail").glob("render-*-3.json")]
+    assert [fail["cause"] for fail in parked] == ["crash", "crash"] and all(fail["parked"] and fail["log_tail"] for fail in parked)
+
+    (chaos.folder / "poison").unlink()
+    resumed = start(["resume", str(job), "--quiet"])
+    assert resumed.wait(timeout=200) == 0 and out.read_bytes() == calm
+
+
+def test_a_worker_that_stands_still_is_killed_and_its_chunk_made_elsewhere(
+    chaos: Chaos, films: Path, calm: bytes, tmp_path: Path
+):
+    out = tmp_path / "out.mkv"
+    chaos.arm("")
+    (chaos.folder / "frozen").write_text("render-00001")
+    done = run(films, out, "--workers", "2", "--stall-seconds", "8")
+    _, said = done.communicate(timeout=200)
+    assert done.returncode == 0 and out.read_bytes() == calm, said
+    events = [json.loads(line) for line in (tmp_path / "out.mkv.vsalign" / "journal.jsonl").read_text().splitlines()]
+    assert [(event["item"], event["cause"]) for event in events if event["what"] == "failed"] == [("render-00001", "stall")]
+    # Stopped processes don't die of their parent's end: no worker may be left behind.
+    assert not workers_left()
+
+
+def test_a_run_that_is_taken_over_ends_and_the_other_one_finishes(chaos: Chaos, films: Path, calm: bytes, tmp_path: Path):
+    out, job = tmp_path / "out.mkv", tmp_path / "out.mkv.vsalign"
+    chaos.arm("mid-write")
+    first = run(films, out, "--workers", "2")
+    chaos.reached(first)
+    refused = start(["resume", str(job), "--quiet"])
+    _, said = refused.communicate(timeout=60)
+    assert refused.returncode == 2 and f"pid {first.pid}" in said and "--steal" in said
+    second = start(["resume", str(job), "--quiet", "--steal"])
+    _, said = first.communicate(timeout=100)
+    assert first.returncode == 1 and "taken this job over" in said
+    (chaos.folder / "go").touch()
+    assert second.wait(timeout=200) == 0, second.communicate()[1]
+    assert out.read_bytes() == calm and not workers_left()
+
+
+def workers_left(patience_s: float = 20.0) -> list[str]:
+    """Command lines of chunk workers that are there still after some seconds."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        found = subprocess.run(["pgrep", "-af", "ray::SpatialWorker"], capture_output=True, text=True).stdout.splitlines()
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.5)

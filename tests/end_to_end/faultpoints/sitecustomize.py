@@ -1,7 +1,8 @@
 """Put on PYTHONPATH by the chaos tests: lets every process of a run stop at a chosen point, so that a test can kill something.
 
 $VSALIGN_FAULTS is a folder. ``armed`` in it names a point; the first process that reaches it writes ``reached`` (its process
-number and its parent's) and waits there until ``go`` exists. Every chunk that is begun leaves a line in ``rendered``.
+number and its parent's) and waits there until ``go`` exists. Every chunk that is begun leaves a line in ``rendered``. A worker that
+begins a chunk named in ``poison`` dies; one that begins the chunk named in ``frozen`` stands still, the first time.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -34,6 +36,13 @@ def reach(point: str) -> None:
         time.sleep(0.02)
 
 
+def noted(name: str) -> list[str]:
+    try:
+        return (FOLDER / name).read_text().split()
+    except OSError:
+        return []
+
+
 def patch_render(module) -> None:
     original, write = module.render_chunk, module.SegmentWriter.write
     at: dict[str, str] = {}
@@ -42,6 +51,11 @@ def patch_render(module) -> None:
         at["chunk"] = work.name
         with (FOLDER / "rendered").open("a") as log:
             log.write(f"{work.name} {os.getpid()}\n")
+        if work.name in noted("poison"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if work.name in noted("frozen"):
+            (FOLDER / "frozen").unlink()
+            os.kill(os.getpid(), signal.SIGSTOP)
         if work.name == CHUNK:
             reach("before segment")
         return original(work, *rest, **named)
