@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.exceptions import AuthenticationError
 
-from orchestrator.autoscale import use_token
 from vsalign.errors import InputError
 
 #: Frames never cross Ray, so the object store is kept small.
@@ -34,11 +34,10 @@ def ray_cluster(address: str | None, num_cpus: int | None = None) -> Iterator[No
         ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
     else:
         _check_address(address)
-        use_token()
         try:
             ray.init(address=address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise InputError(f"--address {address}: no Ray cluster answers there ({first_line(error)})") from None
+        except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:
+            raise InputError(f"--address {address}: {_refusal(error)}") from None
     signal.signal(signal.SIGTERM, on_sigterm)
     try:
         yield
@@ -57,6 +56,13 @@ def _check_address(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except OSError as error:
         raise InputError(f"--address {address}: no Ray cluster answers there ({error})") from None
+
+
+def _refusal(error: Exception) -> str:
+    """Ray takes a token by itself only for the address "auto"; workers without it could not talk to a driver with it."""
+    if isinstance(error, AuthenticationError) or "InvalidAuthToken" in str(error):
+        return "the cluster wants a token; accepted: its ~/.ray/auth_token on this machine, and RAY_AUTH_MODE=token"
+    return f"no Ray cluster answers there ({first_line(error)})"
 
 
 def first_line(error: BaseException) -> str:
