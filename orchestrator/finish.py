@@ -65,7 +65,7 @@ def finish(
     for _ in range(1 + MOST_REPAIRS):
         _check_alike(works, rendered.records)
         heard = _conformed(run, conforming, stages) if conforming else None
-        joined = do_units(run, "stitch", "films", [stitch_work(run, works, rendered.records, sound, heard)], kind="temporal")
+        joined = do_units(run, "stitch", "films", [stitch_work(run, works, rendered.records, sound, heard)], kind="joining")
         if joined.records:
             _check_arrived(run, joined.records[STITCH])
             _tidy(run)
@@ -122,7 +122,7 @@ def out_is_ours(config: JobConfig) -> bool:
 
 def _conformed(run: JobRun, work: SoundWork, stages: list[StageReport]) -> Part:
     """The sound on ref's time, made now unless the job directory has it."""
-    done = do_units(run, "sound", "soundtracks", [work], kind="temporal")
+    done = do_units(run, "sound", "soundtracks", [work], kind="joining")
     for failure in done.outcome.parked.values():
         raise StageFailed("sound", run.config.out, failure.message)
     stages.append(done.report)

@@ -15,7 +15,7 @@ _SLOT = Slot(0, "", "cpu")
 
 
 class LocalPool:
-    """One daemon thread that does one unit at a time."""
+    """One daemon thread that does one unit at a time; ``torch_threads`` 0 for work that does not use torch."""
 
     def __init__(self, torch_threads: int = 1) -> None:
         self._torch_threads = torch_threads
@@ -67,9 +67,10 @@ class LocalPool:
         self._frames_done += 1
 
     def _work(self) -> None:
-        import torch
+        if self._torch_threads:
+            import torch
 
-        torch.set_num_threads(self._torch_threads)
+            torch.set_num_threads(self._torch_threads)
         while (task := self._todo.get()) is not None:
             work, attempt = task
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 #: So many different units failing on a node, one after the other and none succeeding, tell that the node is at fault.
@@ -118,6 +118,11 @@ class NodeTrust:
     """Tells nodes at fault from work at fault: a node where one unit after the other fails, while it is not the only one."""
 
     failed: dict[str, set[str]] = field(default_factory=dict)
+
+    @property
+    def doubted(self) -> Set[str]:
+        """Nodes where something failed and nothing succeeded since."""
+        return self.failed.keys()
 
     def succeeded(self, node: str) -> None:
         self.failed.pop(node, None)

@@ -51,9 +51,11 @@ class Pools:
 
     @contextmanager
     def pool(self, kind: str) -> Iterator[WorkerPool]:
-        """A pool of "temporal" or "spatial" workers."""
+        """A pool of "temporal", "spatial" or "joining" workers; what joins does it here, unless there is a cluster for it."""
         if self._run.pool == "local":
             pool: WorkerPool = LocalPool(TORCH_THREADS)
+        elif kind == "joining" and self._run.address is None:
+            pool = LocalPool(torch_threads=0)
         else:
             from orchestrator.pool import PoolLimits, RayPool
 

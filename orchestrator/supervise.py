@@ -19,8 +19,8 @@ from tasks.store import JobStore
 from tasks.work import Attempt, Record, Work
 
 WAIT_SECONDS = 0.25
-#: How often it is looked whether what runs still moves, and whether its machine stays.
-WATCH_SECONDS = 1.0
+#: How often it is looked whether what runs still moves, whether its machine stays, and whom workers kept free could help.
+WATCH_SECONDS = 2.0
 
 
 class WorkerPool(Protocol):
@@ -128,7 +128,7 @@ class _Stage:
         self._waiting = Waiting([Unit(work.name, work.num_frames) for work in works])
         self._running: dict[str, _Running] = {}
         self._rates, self._trust, self._watchdog, self._clock = Rates(), NodeTrust(), watchdog, clock
-        self._next_tick = self._next_watch = 0.0
+        self._next_tick = self._next_watch = self._next_assigned = 0.0
         self._free_when_assigned = 0
         self._refusal: AttemptFailed | None = None
 
@@ -159,16 +159,19 @@ class _Stage:
         for unit, slot in self._assigned(slots, now):
             work, attempt = self._works[unit.name], self._board.start(unit.name)
             self._waiting.remove(unit)
-            self._running[unit.name] = _Running(work, attempt, slot, Busy(slot.node, slot.speed_class, work.num_frames, now))
+            busy = Busy(slot.node, slot.speed_class, work.num_frames, now, unit.num_failures > 0)
+            self._running[unit.name] = _Running(work, attempt, slot, busy)
             self._listener.unit_started(work, attempt, slot)
             self._pool.submit(slot, work, attempt)
         self._pool.want(len(self._waiting))
 
     def _assigned(self, slots: Sequence[Slot], now: float) -> list[tuple[Unit, Slot]]:
-        """Workers left free on purpose are looked at again when something is heard, when others join them, and now and then."""
-        if len(slots) == self._free_when_assigned and now < self._next_watch:
+        """Workers left free on purpose are looked at again when others join them, and now and then."""
+        if len(slots) == self._free_when_assigned and now < self._next_assigned:
             return []
-        pairs = assign(self._waiting, slots, [running.busy for running in self._running.values()], self._rates, now)
+        self._next_assigned = now + WATCH_SECONDS
+        busy = [running.busy for running in self._running.values()]
+        pairs = assign(self._waiting, slots, busy, self._rates, now, self._trust.doubted)
         self._free_when_assigned = len(slots) - len(pairs)
         return pairs
 
@@ -179,7 +182,6 @@ class _Stage:
         if running is None or running.attempt.number != event.attempt:
             return
         event = self._settled(event, running.work)
-        self._free_when_assigned = 0
         del self._running[event.item]
         self._watchdog.forget(event.item)
         if isinstance(event, AttemptSucceeded):
@@ -213,7 +215,8 @@ class _Stage:
         if event.cause is Cause.STORAGE:
             self._refusal = self._refusal or event
         elif state is ItemState.WAITING:
-            self._waiting.add(Unit(event.item, running.work.num_frames, len(status.failures), status.bad_nodes()))
+            blamed = sum(failure.cause in BLAMES_WORK_OR_NODE for failure in status.failures)
+            self._waiting.add(Unit(event.item, running.work.num_frames, blamed, status.bad_nodes()))
         node = running.slot.node
         if event.cause in BLAMES_WORK_OR_NODE and self._trust.blames(node, event.item, num_nodes):
             self._pool.shun(node)
@@ -235,7 +238,7 @@ class _Stage:
     def _watch(self, now: float, census: Census, progress: Mapping[str, int]) -> None:
         going = {node.id: node.seconds_left for node in census.nodes if node.seconds_left is not None}
         for name, running in self._running.items():
-            seconds_left = going.get(running.slot.node) if self._rates.any_known else None
+            seconds_left = going.get(running.slot.node) if going and self._rates.any_known else None
             if seconds_left is not None and self._rates.seconds_to_go(running.busy, now) > seconds_left:
                 self._pool.stop(name, Cause.PREEMPTED, f"its machine goes in {seconds_left:.0f} s, before it could be done")
             elif stalled_s := self._watchdog.stalled(running.work, progress.get(name, 0), running.busy.since, now):

@@ -60,6 +60,6 @@ class SpatialWorker(_Worker):
 
 
 def actor_class(kind: str) -> Any:
-    """The Ray actor class of a worker kind, "temporal" or "spatial"."""
-    workers = {"temporal": TemporalWorker, "spatial": SpatialWorker}
+    """The Ray actor class of a worker kind, "temporal", "joining" or "spatial"."""
+    workers = {"temporal": TemporalWorker, "joining": TemporalWorker, "spatial": SpatialWorker}
     return ray.remote(concurrency_groups={"status": 1}, max_restarts=0, max_task_retries=0)(workers[kind])
