@@ -3,8 +3,8 @@ process, turn about on one machine.
 
     python benchmarks/overhead.py [--rounds 3] [--frames 720] [--size 640x360] [--chunk-frames 96]
 
-The plain process decodes, aligns and encodes every chunk and joins the film, keeping no records. Of the job's time Ray's start (up
-to the first chunk's submission, and the joining worker's) is told apart.
+The plain process decodes, aligns and encodes every chunk and joins the film, keeping no records. Of the job's time Ray's start,
+up to the first chunk's submission, is told apart.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def main() -> None:
         write_film(here / "clip.mkv", graded(frames))
         plain(here, here / "warm-up.mkv", arguments.chunk_frames)
         rounds = [one_round(here, number, arguments.chunk_frames) for number in range(arguments.rounds)]
-    print(f"{described(torch.device('cpu'))}; {arguments.frames} frames of {arguments.size}, chunks of {arguments.chunk_frames}\n")
+    print(
+        f"{described(torch.device('cpu'))}; {arguments.frames} frames of {arguments.size}, chunks of {arguments.chunk_frames}\n"
+    )
     print(markdown(("round", "plain: chunks s", "join s", "job: chunks s", "join s", "Ray's start s", "overhead of chunks")))
     for number, took in enumerate(rounds):
         print(

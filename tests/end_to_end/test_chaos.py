@@ -68,7 +68,7 @@ class Chaos:
         if self._cluster is None:
             head = {"num_cpus": 0, "include_dashboard": False, "_system_config": QUICK, **small}
             self._cluster = Cluster(initialize_head=True, head_node_args=head)
-        for node in [n for n in self._cluster.worker_nodes if not raylet_of(n).poll() is None]:
+        for node in [n for n in self._cluster.worker_nodes if raylet_of(n).poll() is not None]:
             self._cluster.remove_node(node, allow_graceful=False)
         while len(self._cluster.worker_nodes) < NUM_NODES:
             self._cluster.add_node(num_cpus=1, num_gpus=1, **small)
@@ -117,7 +117,9 @@ def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
     folder = tmp_path_factory.mktemp("faults")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VSALIGN_FAULTS", str(folder))
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent / "faultpoints"), os.environ.get("PYTHONPATH", "")]))
+        patch.setenv(
+            "PYTHONPATH", os.pathsep.join([str(Path(__file__).parent / "faultpoints"), os.environ.get("PYTHONPATH", "")])
+        )
         made = Chaos(folder)
         yield made
         made.close()
@@ -154,9 +156,7 @@ def calm(films: Path, chaos: Chaos) -> bytes:
 
 
 @pytest.mark.parametrize(("point", "target"), [case(point, target) for target in TARGETS for point in POINTS])
-def test_a_kill_costs_no_more_than_what_it_hit(
-    chaos: Chaos, films: Path, calm: bytes, tmp_path: Path, point: str, target: str
-):
+def test_a_kill_costs_no_more_than_what_it_hit(chaos: Chaos, films: Path, calm: bytes, tmp_path: Path, point: str, target: str):
     out = tmp_path / "out.mkv"
     address = chaos.address
     chaos.arm(point)
@@ -192,7 +192,9 @@ def test_chunks_whose_worker_always_dies_are_parked_and_all_others_done(chaos: C
     assert {path.name[:12] for path in (job / "done").glob("render-*")} == {f"render-{n:05d}" for n in (0, 1, 3, 4, 6, 7)}
     assert chaos.rendered() == Counter({f"render-{n:05d}": 3 if n in (2, 5) else 1 for n in range(NUM_CHUNKS)})
     parked = [json.loads(path.read_text()) for path in (job / "fail").glob("render-*-3.json")]
-    assert [fail["cause"] for fail in parked] == ["crash", "crash"] and all(fail["parked"] and fail["log_tail"] for fail in parked)
+    assert [fail["cause"] for fail in parked] == ["crash", "crash"] and all(
+        fail["parked"] and fail["log_tail"] for fail in parked
+    )
 
     (chaos.folder / "poison").unlink()
     resumed = start(["resume", str(job), "--quiet"])

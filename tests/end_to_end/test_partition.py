@@ -1,4 +1,4 @@
-"""Two nodes in network namespaces of their own, one cut off for a minute in the middle of a job: it ends, byte for byte right."""
+"""Two nodes in network namespaces of their own, one cut off for a minute in the middle of a job: it ends, all bytes right."""
 
 from __future__ import annotations
 

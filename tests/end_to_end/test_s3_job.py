@@ -1,4 +1,4 @@
-"""A job with everything in a bucket of a real S3 interface: killed, resumed, byte for byte the local one; nothing read in vain."""
+"""A job with everything in a bucket of a real S3 interface: killed, resumed, the local job's bytes; little read in vain."""
 
 from __future__ import annotations
 
@@ -87,7 +87,15 @@ def needs_of_chunks(bucket: JobStore) -> dict[str, int]:
 
 def test_killed_in_the_middle_and_resumed_it_is_the_local_jobs_file(films: Path, bucket: JobStore, s3: S3Bucket):
     job = f"{s3.address}/out.mkv.vsalign"
-    command = [sys.executable, "-m", "orchestrator.cli", "render", *job_of(s3.address, f"{s3.address}/out.mkv"), "--workers", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "orchestrator.cli",
+        "render",
+        *job_of(s3.address, f"{s3.address}/out.mkv"),
+        "--workers",
+        "2",
+    ]
     victim = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 150
     while not records(bucket):

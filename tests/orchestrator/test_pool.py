@@ -221,5 +221,5 @@ def test_workers_that_fail_to_start_everywhere_end_the_wait_at_once(nodes, make_
     monkeypatch.delenv("SCRIPTED_STARTS_FAIL")
     pool = make_pool()
     pool.want(1)
-    with pytest.raises(PoolError, match="this node has no driver|died"):
+    with pytest.raises(PoolError, match=r"this node has no driver|died"):
         wait_until(lambda: False, pool, timeout_s=60)

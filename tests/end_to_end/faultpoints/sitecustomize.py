@@ -1,8 +1,8 @@
 """Put on PYTHONPATH by the chaos tests: lets every process of a run stop at a chosen point, so that a test can kill something.
 
 $VSALIGN_FAULTS is a folder. ``armed`` in it names a point; the first process that reaches it writes ``reached`` (its process
-number and its parent's) and waits there until ``go`` exists. Every chunk that is begun leaves a line in ``rendered``. A worker that
-begins a chunk named in ``poison`` dies; one that begins the chunk named in ``frozen`` stands still, the first time.
+number and its parent's) and waits there until ``go`` exists. Every chunk that is begun leaves a line in ``rendered``. A worker
+that begins a chunk named in ``poison`` dies; one that begins the chunk named in ``frozen`` stands still, the first time.
 """
 
 from __future__ import annotations
