@@ -11,6 +11,7 @@ import logging
 import math
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -62,6 +63,13 @@ def ask_for(bundles: Sequence[Mapping[str, float]]) -> bool:
     except Exception:
         return False
     return True
+
+
+def ask_in_time(bundles: Sequence[Mapping[str, float]], timeout_s: float) -> None:
+    """``ask_for``, given up after ``timeout_s``: a head that is gone never answers."""
+    asking = threading.Thread(target=ask_for, args=(bundles,), daemon=True)
+    asking.start()
+    asking.join(timeout_s)
 
 
 def draining_seconds_left() -> dict[str, float]:

@@ -19,6 +19,7 @@ from orchestrator.resume import Reuse, find_results
 from orchestrator.stopping import StopRequest
 from orchestrator.supervise import StageOutcome, run_stage
 from orchestrator.watchdog import Watchdog
+from tasks.sight import Sight
 from tasks.work import Record, Work
 
 
@@ -34,6 +35,7 @@ class JobRun:
     ui: Ui
     stop: StopRequest
     ledger: Ledger
+    sight: Sight
 
     @property
     def job_dir(self) -> str:
@@ -67,7 +69,7 @@ def _done(run: JobRun, stage: str, works: Sequence[Work], reuse: Reuse, kind: st
     to_do = sum(work.num_frames for work in reuse.todo)
     store, watchdog = run.job.store, Watchdog(run.config.run.stall_seconds)
     with (
-        run.pools.pool(kind) as pool,
+        run.pools.pool(kind, run.sight, run.ui.say) as pool,
         run.ui.stage(stage, total, total - to_do) as view,
         stage_listeners(store, run.ledger, stage, works, reuse.done, view, run.ui.say) as listener,
     ):

@@ -59,18 +59,13 @@ class Lease:
         self._store, self._note = store, note
         self._every_s = note.ttl_s / RENEWALS
         self._taken, self._over = threading.Event(), threading.Event()
-        #: When the renewal began that has not succeeded yet; None while all is well.
-        self._failing_since: float | None = None
         self._thread = threading.Thread(target=self._keep, name="vsalign-lease", daemon=True)
         self._thread.start()
 
     @property
     def lost(self) -> bool:
-        """Another has taken it; or storage has not let us renew it for its time to live, so that another may."""
-        if self._taken.is_set():
-            return True
-        since = self._failing_since
-        return since is not None and time.monotonic() - since > self._note.ttl_s - self._every_s
+        """Another has taken it. Storage that does not answer takes nothing away: the first renewal after it tells."""
+        return self._taken.is_set()
 
     def release(self) -> None:
         """Give it back if it is ours still; a store that does not answer leaves it to run out."""
@@ -87,14 +82,11 @@ class Lease:
 
     def _keep(self) -> None:
         while not self._over.wait(self._every_s) and not self._taken.is_set():
-            if self._failing_since is None:
-                self._failing_since = time.monotonic()
             try:
                 self._renew()
             except Exception:
                 # Whatever a store raises: the thread must live on, for the next renewal may succeed.
                 continue
-            self._failing_since = None
 
     def _renew(self) -> None:
         for _ in range(MOST_ROUNDS):

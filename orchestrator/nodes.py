@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+import math
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 #: So many different units failing on a node, one after the other and none succeeding, tell that the node is at fault.
 MOST_FAILED_UNITS = 3
@@ -51,7 +53,12 @@ def _gpu_shares(gpus: float, share: float) -> float:
     if share >= 1:
         return gpus // share
     whole, rest = divmod(gpus + 1e-9, 1)
-    return whole * (1 // share) + rest // share
+    return whole * _times(1, share) + _times(rest, share)
+
+
+def _times(amount: float, share: float) -> int:
+    """1 / 0.2 is 5, whatever floating point makes of it."""
+    return math.floor(amount / share + 1e-6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,8 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """Who works now; ``wanted``: workers that the pool would have if it could; ``blocked``: nodes that are used no more."""
+    """Who works now; ``wanted``: workers that the pool would have if it could; ``blocked``: nodes that are used no more;
+    ``usable``: how many others there are that can hold a worker."""
 
     nodes: tuple[NodeView, ...] = ()
     busy: int = 0
@@ -74,23 +82,44 @@ class Census:
     starting: int = 0
     wanted: int = 0
     blocked: tuple[str, ...] = ()
+    usable: int = 1
 
 
-def capacity(shape: WorkerShape, node: NodeView, ours: int) -> int:
-    """Workers of ``shape`` that the node can hold, ``ours`` of which it has: none on one that is about to go."""
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """``most_workers``: None for as many as the cluster has room for. ``grow_timeout_s`` is waited for nodes that an autoscaler
+    adds, ``start_timeout_s`` for a worker on a node that is there."""
+
+    most_workers: int | None = None
+    start_timeout_s: float = 120.0
+    grow_timeout_s: float = 900.0
+
+
+def room_on(shape: WorkerShape, node: NodeView, ours: int, unseen: int) -> int:
+    """How many more workers of ``shape`` the node can hold beside ``ours``, none if it is about to go.
+
+    What is free was looked up before ``unseen`` of ours were started there.
+    """
     if node.seconds_left is not None:
         return 0
-    return min(shape.fits(node.cpus, node.gpus), ours + shape.fits(node.free_cpus, node.free_gpus))
+    free = shape.fits(node.free_cpus, node.free_gpus) - unseen
+    return min(shape.fits(node.cpus, node.gpus) - ours, free)
 
 
 def nodes_to_start_on(
-    shape: WorkerShape, nodes: Sequence[NodeView], ours: Mapping[str, int], wanted: int, blocked: Iterable[str] = ()
+    shape: WorkerShape,
+    nodes: Sequence[NodeView],
+    ours: Mapping[str, int],
+    wanted: int,
+    unseen: Mapping[str, int] = MappingProxyType({}),
+    soured: Set[str] = frozenset(),
 ) -> list[str]:
     """A node id for each worker that is missing to ``wanted``, evenly spread; ``ours``: workers by node, starting ones too.
 
-    Workers without a GPU go to nodes without one first, so that GPU nodes are kept for what needs them.
+    Nodes where something failed lately (``soured``) come last. Workers without a GPU go to nodes without one first, so that GPU
+    nodes are kept for what needs them.
     """
-    room = {n.id: capacity(shape, n, ours.get(n.id, 0)) - ours.get(n.id, 0) for n in nodes if n.id not in set(blocked)}
+    room = {node.id: room_on(shape, node, ours.get(node.id, 0), unseen.get(node.id, 0)) for node in nodes}
     has_gpu = {node.id: not shape.num_gpus and node.gpus > 0 for node in nodes}
     used = dict(ours)
     starts: list[str] = []
@@ -98,7 +127,7 @@ def nodes_to_start_on(
         open_nodes = [name for name, free in room.items() if free > 0]
         if not open_nodes:
             break
-        node = min(open_nodes, key=lambda name: (has_gpu[name], used.get(name, 0)))
+        node = min(open_nodes, key=lambda name: (name in soured, has_gpu[name], used.get(name, 0)))
         starts.append(node)
         room[node] -= 1
         used[node] = used.get(node, 0) + 1

@@ -39,6 +39,11 @@ class NodeWatch:
         return self._can_grow
 
     @property
+    def heard(self) -> float:
+        """When it was (by the monotonic clock) that the nodes were last looked at."""
+        return self._heard
+
+    @property
     def silent_s(self) -> float:
         """Seconds since the cluster last answered."""
         return time.monotonic() - self._heard
@@ -50,9 +55,10 @@ class NodeWatch:
     def _watch(self) -> None:
         while not self._closed.wait(self._every_s):
             try:
+                asked = time.monotonic()
                 self._nodes = look_at_nodes()
+                self._heard = asked
                 self._can_grow = self._can_grow or can_grow()
-                self._heard = time.monotonic()
             except Exception:
                 continue  # ``silent_s`` tells; the next look may be answered
 

@@ -6,25 +6,23 @@ can't be charged to a budget. Each is placed on a node of our choice, for Ray le
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
 from ray import exceptions as ray_errors
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.autoscale import ask_for, unmet_demand
+from orchestrator.autoscale import ask_in_time, unmet_demand
 from orchestrator.deaths import Deaths, told, told_cause
 from orchestrator.errors import PoolError
-from orchestrator.nodes import Census, Slot, WorkerShape, describe_nodes, nodes_to_start_on
+from orchestrator.nodes import Census, NodeView, PoolLimits, Slot, WorkerShape, describe_nodes, nodes_to_start_on
 from orchestrator.nodewatch import LOOK_EVERY_S, NodeWatch
 from orchestrator.raycluster import first_line
-from orchestrator.state import AttemptFailed, AttemptSucceeded, Cause, Event
-from tasks.actors import actor_class
+from orchestrator.state import BLAMES_WORK_OR_NODE, AttemptFailed, AttemptSucceeded, Cause, Event
+from orchestrator.worker import Worker, let_go, start_worker
+from tasks.sight import Sight
 from tasks.work import Attempt, Work
 
 #: Workers that die while starting, one after the other on a node, before the node is left alone.
@@ -34,59 +32,50 @@ NODE_DEATH_GRACE_S = 3 * LOOK_EVERY_S
 #: A head that does not answer for so long is gone; Ray itself would end this process, without a word, after 60 s.
 MOST_SILENCE_S = 45.0
 PROGRESS_EVERY_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class PoolLimits:
-    """``most_workers``: None for as many as the cluster has room for. ``grow_timeout_s`` is waited for nodes that an autoscaler
-    adds, ``start_timeout_s`` for a worker on a node that is there."""
-
-    most_workers: int | None = None
-    start_timeout_s: float = 120.0
-    grow_timeout_s: float = 900.0
-
-
-@dataclass(slots=True)
-class _Actor:
-    id: int
-    handle: Any
-    node: str
-    since: float
-    speed_class: str = ""
-    work: Work | None = None
-    attempt: int = 0
-    frames: Any = None
-    """Reference to an answer of ``frames_done`` that is under way."""
-    frames_done: int = 0
+#: Others may ask the autoscaler too, and each request overrides the last.
+ASK_EVERY_S = 30.0
+ASK_TIMEOUT_S = 5.0
+#: An idle worker on a machine that is about to go is kept for so long, should a unit fit.
+IDLE_ON_GOING_S = 3.0
 
 
 class RayPool:
     """Actors of one shape on every node with room for them, as many as there are units for; nodes come and go."""
 
-    def __init__(self, shape: WorkerShape, limits: PoolLimits, watch: NodeWatch) -> None:
-        self._shape, self._limits, self._watch = shape, limits, watch
-        self._starting: dict[Any, _Actor] = {}
-        self._idle: dict[int, _Actor] = {}
-        self._running: dict[Any, _Actor] = {}
+    def __init__(
+        self,
+        shape: WorkerShape,
+        limits: PoolLimits,
+        watch: NodeWatch,
+        sight: Sight | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """Workers that do not see all of ``sight`` get nothing to do, and their node is used no more, which ``say`` tells."""
+        self._shape, self._limits, self._watch, self._sight, self._say = shape, limits, watch, sight, say
+        self._starting: dict[Any, Worker] = {}
+        self._idle: dict[int, Worker] = {}
+        self._running: dict[Any, Worker] = {}
         self._deaths = Deaths(NODE_DEATH_GRACE_S)
         self._events: list[Event] = []
         self._failed_starts: Counter[str] = Counter()
         self._start_failure = ""
         self._shunned: set[str] = set()
+        #: Nodes where the last unit failed: others are tried first.
+        self._soured: set[str] = set()
         self._num_units, self._next_id, self._asked = 0, 0, 0
-        self._next_look = self._next_progress = 0.0
+        self._next_look = self._next_progress = self._next_ask = 0.0
         self._last_life = time.monotonic()
 
     # --- what the supervisor asks
 
     def slots(self) -> list[Slot]:
-        left = {node.id: node.seconds_left for node in self._watch.nodes()}
-        return [Slot(a.id, a.node, a.speed_class, left[a.node]) for a in self._idle.values() if a.node in left]
+        nodes = self._nodes()
+        return [Slot(w.id, w.node, w.speed_class, nodes[w.node].seconds_left) for w in self._idle.values() if w.node in nodes]
 
     def submit(self, slot: Slot, work: Work, attempt: Attempt) -> None:
-        actor = self._idle.pop(slot.id)
-        actor.work, actor.attempt, actor.frames_done, actor.frames = work, attempt.number, 0, None
-        self._running[actor.handle.run.remote(work, attempt)] = actor
+        worker = self._idle.pop(slot.id)
+        worker.work, worker.attempt, worker.frames_done, worker.frames = work, attempt.number, 0, None
+        self._running[worker.handle.run.remote(work, attempt)] = worker
 
     def wait(self, timeout_s: float) -> list[Event]:
         self._look_around()
@@ -111,9 +100,9 @@ class RayPool:
     def progress(self) -> Mapping[str, int]:
         if time.monotonic() >= self._next_progress:
             self._next_progress = time.monotonic() + PROGRESS_EVERY_S
-            for actor in self._running.values():
-                _ask_progress(actor)
-        return {actor.work.name: actor.frames_done for actor in self._running.values() if actor.work is not None}
+            for worker in self._running.values():
+                worker.ask_progress()
+        return {worker.work.name: worker.frames_done for worker in self._running.values() if worker.work is not None}
 
     def want(self, num_units: int) -> None:
         if num_units != self._num_units:
@@ -121,35 +110,49 @@ class RayPool:
             self._next_look = min(self._next_look, time.monotonic() + PROGRESS_EVERY_S)
 
     def stop(self, item: str, cause: Cause, why: str) -> None:
-        for reference, actor in list(self._running.items()):
-            if actor.work is not None and actor.work.name == item:
+        for reference, worker in list(self._running.items()):
+            if worker.work is not None and worker.work.name == item:
                 del self._running[reference]
-                self._events.append(AttemptFailed(item, actor.attempt, cause, why, actor.node, actor.frames_done))
-                _kill(actor)
+                self._events.append(AttemptFailed(item, worker.attempt, cause, why, worker.node, worker.frames_done))
+                worker.kill()
 
     def shun(self, node: str) -> None:
         self._shunned.add(node)
-        for actor in [actor for actor in self._idle.values() if actor.node == node]:
-            self._let_go(actor)
+        self._drop_unusable(self._nodes())
 
     def census(self) -> Census:
-        starting = len(self._starting)
+        blocked, nodes = self._blocked(), self._watch.nodes()
         return Census(
-            self._watch.nodes(), len(self._running), len(self._idle), starting, self._wanted(), tuple(sorted(self._shunned))
+            nodes=nodes,
+            busy=len(self._running),
+            idle=len(self._idle),
+            starting=len(self._starting),
+            wanted=self._wanted(),
+            blocked=tuple(sorted(blocked)),
+            usable=sum(self._has_room(node) for node in nodes if node.id not in blocked),
         )
 
     def close(self, kill: bool = False) -> None:
         if self._asked:
-            ask_for([])
-            self._asked = 0
-        actors = [*self._starting.values(), *self._idle.values(), *self._running.values()]
-        if self._shape.num_gpus and not kill and self._idle:
-            ray.wait([a.handle.close.remote() for a in self._idle.values()], num_returns=len(self._idle), timeout=10)
-        for actor in actors:
-            _kill(actor)
+            self._ask(0)
+        answers = self._watch.silent_s < ASK_TIMEOUT_S
+        let_go(self._idle.values(), politely=answers and not kill)
+        for worker in [*self._starting.values(), *self._running.values()]:
+            worker.kill()
         self._starting, self._idle, self._running = {}, {}, {}
 
     # --- nodes and workers that come and go
+
+    def _nodes(self) -> dict[str, NodeView]:
+        """Living nodes that are used, by id."""
+        blocked = self._blocked()
+        return {node.id: node for node in self._watch.nodes() if node.id not in blocked}
+
+    def _has_room(self, node: NodeView) -> bool:
+        return self._shape.fits(node.cpus, node.gpus) > 0
+
+    def _blocked(self) -> set[str]:
+        return self._shunned | {node for node, failed in self._failed_starts.items() if failed >= MAX_FAILED_STARTS}
 
     def _wanted(self) -> int:
         wanted = len(self._running) + self._num_units
@@ -157,133 +160,135 @@ class RayPool:
 
     def _look_around(self) -> None:
         """Fit the workers to the nodes that are there and to what is left to do."""
-        if time.monotonic() < self._next_look:
+        now = time.monotonic()
+        if now < self._next_look:
             return
-        self._next_look = time.monotonic() + LOOK_EVERY_S
+        self._next_look = now + LOOK_EVERY_S
         if self._watch.silent_s > MOST_SILENCE_S:
             raise PoolError(f"the cluster's head has not answered for {self._watch.silent_s:.0f} s; what is done is kept")
+        nodes = self._nodes()
         self._drop_late_starts()
+        self._drop_unusable(nodes)
         # Idle workers beyond the units that wait: the machine under them may be of use elsewhere, or go.
-        for actor in list(self._idle.values())[: max(len(self._idle) + len(self._running) - self._wanted(), 0)]:
-            self._let_go(actor)
-        ours = Counter(actor.node for actor in self._actors())
-        for node in nodes_to_start_on(self._shape, self._watch.nodes(), ours, self._wanted(), self._blocked()):
-            self._start(node)
-        self._ask_autoscaler()
+        staying = self._idle_staying(nodes)
+        self._drop(staying[: max(len(staying) + len(self._running) - self._wanted(), 0)])
+        self._start_missing(nodes, now)
+        if self._watch.can_grow and (self._wanted() != self._asked or now >= self._next_ask):
+            self._ask(self._wanted())
 
-    def _actors(self) -> list[_Actor]:
-        return [*self._starting.values(), *self._idle.values(), *self._running.values()]
+    def _idle_staying(self, nodes: Mapping[str, NodeView]) -> list[Worker]:
+        return [worker for worker in self._idle.values() if nodes[worker.node].seconds_left is None]
 
-    def _blocked(self) -> set[str]:
-        return self._shunned | {node for node, failed in self._failed_starts.items() if failed >= MAX_FAILED_STARTS}
+    def _drop_unusable(self, nodes: Mapping[str, NodeView]) -> None:
+        """Idle workers whose node is gone, is not used any more, or is about to go and gives them nothing to do."""
+        now = time.monotonic()
 
-    def _ask_autoscaler(self) -> None:
-        wanted = self._wanted() if self._watch.can_grow else 0
-        if wanted != self._asked and ask_for([{"CPU": self._shape.num_cpus, "GPU": self._shape.num_gpus}] * wanted):
-            self._asked = wanted
+        def is_of_use(worker: Worker) -> bool:
+            node = nodes.get(worker.node)
+            return node is not None and (node.seconds_left is None or now - worker.since < IDLE_ON_GOING_S)
 
-    def _start(self, node: str) -> None:
-        environment = {"OMP_NUM_THREADS": str(self._shape.torch_threads)}
-        if not self._shape.num_gpus:
-            # Ray leaves all GPUs visible to an actor that booked none.
-            environment["CUDA_VISIBLE_DEVICES"] = ""
-        options: dict[str, Any] = {
-            "num_cpus": self._shape.num_cpus,
-            "num_gpus": self._shape.num_gpus,
-            "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id=node, soft=False),
-            "runtime_env": {"env_vars": environment},
-        }
-        handle = actor_class(self._shape.kind).options(**options).remote(self._shape.torch_threads, self._shape.num_gpus > 0)
-        self._next_id += 1
-        self._starting[handle.ready.remote()] = _Actor(self._next_id, handle, node, time.monotonic())
+        self._drop([worker for worker in self._idle.values() if not is_of_use(worker)])
+
+    def _drop(self, workers: list[Worker]) -> None:
+        for worker in workers:
+            del self._idle[worker.id]
+        let_go(workers)
+
+    def _start_missing(self, nodes: Mapping[str, NodeView], now: float) -> None:
+        ours = [*self._starting.values(), *self._idle_staying(nodes), *self._running.values()]
+        heard = self._watch.heard
+        unseen = Counter(worker.node for worker in self._starting.values() if worker.since > heard)
+        counts = Counter(worker.node for worker in ours)
+        for node in nodes_to_start_on(self._shape, tuple(nodes.values()), counts, self._wanted(), unseen, self._soured):
+            self._next_id += 1
+            reference, worker = start_worker(self._next_id, self._shape, node, now, self._sight)
+            self._starting[reference] = worker
+
+    def _ask(self, num_workers: int) -> None:
+        """Ask the autoscaler for room for so many workers, beside that of nodes that are not used any more."""
+        blocked = self._blocked()
+        lost = sum(self._shape.fits(n.cpus, n.gpus) for n in self._watch.nodes() if n.id in blocked) if num_workers else 0
+        ask_in_time([{"CPU": self._shape.num_cpus, "GPU": self._shape.num_gpus}] * (num_workers + lost), ASK_TIMEOUT_S)
+        self._asked, self._next_ask = num_workers, time.monotonic() + ASK_EVERY_S
 
     def _started(self, reference: Any) -> None:
-        actor = self._starting.pop(reference)
+        worker = self._starting.pop(reference)
         try:
-            actor.node, actor.speed_class = ray.get(reference)
+            worker.node, worker.speed_class, lacks = ray.get(reference)
         except ray_errors.RayError as error:
-            self._start_failed(actor, first_line(error))
+            # A node that is gone is nobody's fault; one that lives and starts nothing is left alone after a few tries.
+            self._not_started(worker, first_line(error), int(worker.node in self._nodes()))
             return
-        self._failed_starts.pop(actor.node, None)
-        self._last_life = time.monotonic()
-        self._idle[actor.id] = actor
+        if lacks:
+            self._not_started(worker, lacks, MAX_FAILED_STARTS)
+            return
+        self._failed_starts.pop(worker.node, None)
+        self._rest(worker)
+
+    def _not_started(self, worker: Worker, why: str, weight: int) -> None:
+        worker.kill()
+        before = self._failed_starts[worker.node]
+        self._failed_starts[worker.node] += weight
+        self._start_failure = why
+        if before < MAX_FAILED_STARTS <= self._failed_starts[worker.node]:
+            self._say(f"a node is not used: {why}")
+
+    def _rest(self, worker: Worker) -> None:
+        """The worker has nothing to do; on a node that is not used any more it never will."""
+        worker.work, worker.since = None, time.monotonic()
+        if worker.node in self._blocked():
+            let_go([worker])
+            return
+        self._idle[worker.id] = worker
 
     def _drop_late_starts(self) -> None:
-        for reference, actor in list(self._starting.items()):
-            if time.monotonic() - actor.since > self._limits.start_timeout_s:
+        """What Ray can't place, since others have booked the room, is no fault of the node."""
+        for reference, worker in list(self._starting.items()):
+            if time.monotonic() - worker.since > self._limits.start_timeout_s:
                 del self._starting[reference]
-                self._start_failed(actor, f"it did not start within {self._limits.start_timeout_s:.0f} s")
-
-    def _start_failed(self, actor: _Actor, why: str) -> None:
-        """A node that is gone is nobody's fault; one that lives and starts nothing is left alone after a few tries."""
-        _kill(actor)
-        self._start_failure = why
-        if self._is_alive(actor.node):
-            self._failed_starts[actor.node] += 1
-
-    def _let_go(self, actor: _Actor) -> None:
-        del self._idle[actor.id]
-        if self._shape.num_gpus:
-            with contextlib.suppress(ray_errors.RayError):
-                ray.wait([actor.handle.close.remote()], timeout=PROGRESS_EVERY_S)
-        _kill(actor)
-
-    def _is_alive(self, node: str) -> bool:
-        return any(view.id == node for view in self._watch.nodes())
+                worker.kill()
+                self._start_failure = f"it did not start within {self._limits.start_timeout_s:.0f} s"
 
     # --- how a unit ended
 
     def _finished(self, reference: Any) -> None:
-        actor = self._running.pop(reference)
-        assert actor.work is not None
-        name, self._last_life = actor.work.name, time.monotonic()
+        worker = self._running.pop(reference)
+        assert worker.work is not None
+        name = worker.work.name
         try:
             record = ray.get(reference)
         except ray_errors.RayError as error:
             # After an exception its state may be what failed (a lost mount, a dead CUDA context): no unit may follow there.
-            _kill(actor)
-            self._failed(actor, name, error)
+            worker.kill()
+            self._failed(worker, name, error)
             return
-        actor.work = None
-        self._idle[actor.id] = actor
-        self._events.append(AttemptSucceeded(name, actor.attempt, record))
+        self._soured.discard(worker.node)
+        self._events.append(AttemptSucceeded(name, worker.attempt, record))
+        self._rest(worker)
 
-    def _failed(self, actor: _Actor, name: str, error: ray_errors.RayError) -> None:
+    def _failed(self, worker: Worker, name: str, error: ray_errors.RayError) -> None:
         cause = told_cause(error)
-        failed = AttemptFailed(name, actor.attempt, cause or Cause.CRASH, told(error), actor.node, actor.frames_done)
-        if cause is None and len(self._watch.nodes()) > 1:
+        failed = AttemptFailed(name, worker.attempt, cause or Cause.CRASH, told(error), worker.node, worker.frames_done)
+        if failed.cause in BLAMES_WORK_OR_NODE:
+            self._soured.add(worker.node)
+        if cause is None and [node.id for node in self._watch.nodes()] != [worker.node]:
             self._deaths.add(failed, time.monotonic())
         else:
             self._events.append(failed)
 
     def _check_life(self) -> None:
         """Ray leaves what it can't place pending for ever, without a word; we do not."""
-        if self._idle or self._running or not self._wanted():
+        if self.slots() or self._running or not self._wanted():
             self._last_life = time.monotonic()
             return
-        waited = time.monotonic() - self._last_life
-        nodes = self._watch.nodes()
-        hopeless = bool(nodes) and not self._starting and {node.id for node in nodes} <= self._blocked()
-        most = self._limits.grow_timeout_s if self._watch.can_grow else self._limits.start_timeout_s
-        if not hopeless and waited <= most + (self._limits.start_timeout_s if self._starting else 0):
+        waited, nodes = time.monotonic() - self._last_life, self._watch.nodes()
+        limits, blocked = self._limits, self._blocked()
+        fitting = {node.id for node in nodes if self._has_room(node)}
+        hopeless = bool(fitting) and fitting <= blocked and not self._starting and not self._watch.can_grow
+        most = limits.grow_timeout_s if self._watch.can_grow else limits.start_timeout_s
+        if not hopeless and waited <= most + (limits.start_timeout_s if self._starting else 0):
             return
         missing = f"; the autoscaler says: {unmet}" if (unmet := unmet_demand()) else ""
         last = f"; the last one failed: {self._start_failure}" if self._start_failure else ""
         what = f"no {self._shape.kind} worker ({self._shape}) could be had in {waited:.0f} s"
         raise PoolError(f"{what}{last}{missing}; {describe_nodes(nodes)}")
-
-
-def _ask_progress(actor: _Actor) -> None:
-    if actor.frames is None:
-        actor.frames = actor.handle.frames_done.remote()
-    elif ray.wait([actor.frames], timeout=0)[0]:
-        # Of a death the run's own reference tells.
-        with contextlib.suppress(ray_errors.RayError):
-            actor.frames_done = ray.get(actor.frames)
-        actor.frames = None
-
-
-def _kill(actor: _Actor) -> None:
-    """Ray raises where the actor is not there yet, or no more."""
-    with contextlib.suppress(ray_errors.RayError):
-        ray.kill(actor.handle)

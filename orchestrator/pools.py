@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from orchestrator.config import RunConfig
 from orchestrator.local_pool import LocalPool
-from orchestrator.nodes import WorkerShape, describe_nodes
+from orchestrator.nodes import PoolLimits, WorkerShape, describe_nodes
 from orchestrator.supervise import WorkerPool
 from tasks.device import resolve_device
+from tasks.sight import Sight
 from vsalign.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 TORCH_THREADS = 1
 #: For planning on a cluster whose nodes are still to be added.
 WORKERS_TO_COME = 8
+#: An autoscaler is known by its first look around, some seconds after the head's start.
+AUTOSCALER_LOOKS_IN_S = 10.0
 
 
 class Pools:
@@ -30,16 +34,21 @@ class Pools:
         self._run = run
         self._stack = ExitStack()
         self._watch: NodeWatch | None = None
+        self._saw_gpus = False
         if run.pool == "ray" and run.address is None and run.cores_per_worker > _cores():
             raise InputError(f"--cores-per-worker {run.cores_per_worker}: this machine has {_cores()} cores")
         if run.pool == "local" and run.device == "cuda":
             _check_device(run.device)
 
     def check(self) -> None:
-        """Workers of both kinds can be had. Starts Ray; raises InputError when they can't."""
+        """Workers of both kinds can be had, or nodes for them may come. Starts Ray; raises InputError when they can't."""
         if self._run.pool == "ray":
+            deadline = time.monotonic() + (AUTOSCALER_LOOKS_IN_S if self._run.address else 0)
             for kind in ("temporal", "spatial"):
-                self._num_ray_workers(kind)
+                while (missing := self._missing(kind)) and time.monotonic() < deadline:
+                    time.sleep(0.5)
+                if missing:
+                    raise InputError(missing)
 
     def num_workers(self) -> int:
         """Workers that render at once, for planning; does not start Ray on this machine."""
@@ -47,23 +56,25 @@ class Pools:
             return 1
         if self._run.address is None and self._watch is None:
             return self._run.workers or max(_cores() // self._run.cores_per_worker, 1)
-        return self._num_ray_workers("spatial")
+        return self._run.workers or self._room("spatial") or WORKERS_TO_COME
 
     @contextmanager
-    def pool(self, kind: str) -> Iterator[WorkerPool]:
-        """A pool of "temporal", "spatial" or "joining" workers; what joins does it here, unless there is a cluster for it."""
+    def pool(self, kind: str, sight: Sight, say: Callable[[str], None]) -> Iterator[WorkerPool]:
+        """A pool of "temporal", "spatial" or "joining" workers; what joins does it here, unless there is a cluster for it.
+
+        Nodes that do not see all of ``sight`` are not used, as ``say`` tells.
+        """
         if self._run.pool == "local":
             pool: WorkerPool = LocalPool(TORCH_THREADS)
         elif kind == "joining" and self._run.address is None:
             pool = LocalPool(torch_threads=0)
         else:
-            from orchestrator.pool import PoolLimits, RayPool
+            from orchestrator.pool import RayPool
 
-            self._num_ray_workers(kind)
             limits = PoolLimits(self._run.workers)
             if self._run.start_timeout is not None:
                 limits = PoolLimits(self._run.workers, self._run.start_timeout, self._run.start_timeout)
-            pool = RayPool(self._shape(kind), limits, self._nodes())
+            pool = RayPool(self._shape(kind), limits, self._nodes(), sight, say)
         with closing(pool):
             yield pool
 
@@ -72,24 +83,28 @@ class Pools:
         self._stack.close()
         self._watch = None
 
-    def _num_ray_workers(self, kind: str) -> int:
-        """How many there can be now. Raises InputError when there is room for none, and no node may come."""
-        watch, shape = self._nodes(), self._shape(kind)
-        slots = sum(shape.fits(node.cpus, node.gpus) for node in watch.nodes())
-        if not slots and not watch.can_grow:
-            raise InputError(f"a {kind} worker wants {shape} on one node; {describe_nodes(watch.nodes())}")
-        if self._run.workers is not None and self._run.workers > slots and not watch.can_grow:
-            raise InputError(f"--workers {self._run.workers}: the cluster has room for {slots} of {shape} each")
-        return self._run.workers or slots or WORKERS_TO_COME
+    def _room(self, kind: str) -> int:
+        """How many workers the nodes that are there can hold."""
+        shape = self._shape(kind)
+        return sum(shape.fits(node.cpus, node.gpus) for node in self._nodes().nodes())
+
+    def _missing(self, kind: str) -> str:
+        """What the cluster lacks for this kind of worker, "" for nothing, or while an autoscaler may add it."""
+        room, shape, watch = self._room(kind), self._shape(kind), self._nodes()
+        if watch.can_grow:
+            return ""
+        if not room:
+            return f"a {kind} worker wants {shape} on one node; {describe_nodes(watch.nodes())}"
+        wanted = self._run.workers
+        return f"--workers {wanted}: the cluster has room for {room} of {shape} each" if wanted and wanted > room else ""
 
     def _shape(self, kind: str) -> WorkerShape:
         gpus = 0.0
-        if kind == "spatial" and self._run.device != "cpu" and (self._run.device == "cuda" or self._has_gpus()):
+        # Once GPUs were there they may come again: what is rendered half on them is not ended on CPUs.
+        self._saw_gpus |= self._run.device == "cuda" or any(node.gpus > 0 for node in self._nodes().nodes())
+        if kind == "spatial" and self._run.device != "cpu" and self._saw_gpus:
             gpus = self._run.gpu_fraction
         return WorkerShape(kind, num_cpus=self._run.cores_per_worker, num_gpus=gpus, torch_threads=TORCH_THREADS)
-
-    def _has_gpus(self) -> bool:
-        return any(node.gpus > 0 for node in self._nodes().nodes())
 
     def _nodes(self) -> NodeWatch:
         """The connected cluster's nodes; the first call connects."""

@@ -176,7 +176,8 @@ class Board:
 
 
 def _after_failure(status: ItemStatus, failure: AttemptFailed, budgets: Budgets, num_nodes: int) -> ItemStatus:
-    thrift = min(status.thrift + (failure.cause is Cause.MEMORY), MOST_THRIFT)
+    # A kernel or a container that is short of memory kills without a word: that looks like any other crash.
+    thrift = min(status.thrift + (failure.cause in (Cause.MEMORY, Cause.CRASH)), MOST_THRIFT)
     status = replace(status, failures=(*status.failures, failure), thrift=thrift)
     spent = status.is_spent(failure.cause, budgets, num_nodes)
     return replace(status, state=ItemState.PARKED if spent else ItemState.WAITING)

@@ -208,8 +208,7 @@ class _Stage:
         self._listener.unit_done(running.work, event.record)
 
     def _failed(self, event: AttemptFailed, running: _Running) -> None:
-        census = self._pool.census()
-        num_nodes = max(sum(node.id not in census.blocked for node in census.nodes), 1)
+        num_nodes = max(self._pool.census().usable, 1)
         state = self._board.handle(event, num_nodes)
         status = self._board.items[event.item]
         if event.cause is Cause.STORAGE:

@@ -22,6 +22,8 @@ from orchestrator.preflight import load_frame_map, look_at_inputs, look_at_sourc
 from orchestrator.progress import Ui
 from orchestrator.report import Report, format_report, summarise_matches
 from orchestrator.resume import load_records, sort_units
+from orchestrator.sighting import sight_of
+from orchestrator.snapshot import mark_published
 from orchestrator.soundtrack import Soundtrack, choose_soundtrack
 from orchestrator.stopping import StopRequest
 from orchestrator.syncing import Synced, sync_films
@@ -49,6 +51,8 @@ def render(config: JobConfig, ui: Ui, stop: StopRequest, resuming: bool = False)
         report = _report(run, synced, rendered, finished, _alignment(run, works, rendered), sound)
         run.job.store.replace("report.json", (json.dumps(report.to_json(), indent=1) + "\n").encode())
         run.job.store.replace("report.txt", format_report(report.to_json()).encode())
+        if finished is not None:
+            mark_published(run.job.store, config.out)
         return report
 
 
@@ -59,7 +63,7 @@ def sync(config: JobConfig, ui: Ui, stop: StopRequest, view: MapView = ONLY_WRIT
     """
     check_out_path(config, out_may_exist=False)
     check_view(config, view)
-    with _opened(config, look_at_sources(config), ui, stop) as (run, given_map):
+    with _opened(config, look_at_sources(config), ui, stop, publishes=False) as (run, given_map):
         synced = sync_films(run, given_map)
         write_map(config, synced.frame_map)
         plot_map(config, run.inputs, synced.frame_map, synced.edits, view)
@@ -69,7 +73,9 @@ def sync(config: JobConfig, ui: Ui, stop: StopRequest, view: MapView = ONLY_WRIT
 
 
 @contextmanager
-def _opened(config: JobConfig, inputs: Inputs, ui: Ui, stop: StopRequest) -> Iterator[tuple[JobRun, FrameMap | None]]:
+def _opened(
+    config: JobConfig, inputs: Inputs, ui: Ui, stop: StopRequest, publishes: bool = True
+) -> Iterator[tuple[JobRun, FrameMap | None]]:
     """The run with its job directory open, after the last checks that write nothing; and the user's own map, if any."""
     with closing(Pools(config.run)) as pools:
         for line in check_job_dir(config, inputs):
@@ -83,7 +89,8 @@ def _opened(config: JobConfig, inputs: Inputs, ui: Ui, stop: StopRequest) -> Ite
         with open_job(config, inputs, stop, ui.say) as job:
             bounds = bounds_for(job, inputs, config, pools.num_workers())
             plan, _ = plan_job(config, inputs, bounds)
-            yield JobRun(config, inputs, job, plan, pools, ui, stop, Ledger()), given_map
+            sight = sight_of(config, inputs, job.store, publishes)
+            yield JobRun(config, inputs, job, plan, pools, ui, stop, Ledger(), sight), given_map
 
 
 def _report(

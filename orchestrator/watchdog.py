@@ -30,7 +30,7 @@ class Watchdog:
         still_s = now - moved
         if still_s <= min(self.patience_s, self.blind_patience_s):
             return None
-        patience = self.patience_s if work.counts_frames else self.blind_patience_s
+        patience = self.patience_s if work.counts_frames or frames_done else self.blind_patience_s
         if frames_done:
             patience = max(patience, _FRAMES_OF_REST * (moved - since) / frames_done)
         return still_s if still_s > patience else None

@@ -9,6 +9,7 @@ import ray
 
 from tasks.device import device_name
 from tasks.run import perform
+from tasks.sight import Sight, see
 from tasks.work import Attempt, Record, Work
 
 
@@ -20,9 +21,9 @@ class _Worker:
         self._torch_threads, self._uses_gpu = torch_threads, uses_gpu
         self._frames_done = 0
 
-    def ready(self) -> tuple[str, str]:
-        """Node id and the name of what it computes on, once the process is up."""
-        return ray.get_runtime_context().get_node_id(), device_name(self._uses_gpu)
+    def ready(self, sight: Sight | None) -> tuple[str, str, str]:
+        """Once the process is up: node id, the name of what it computes on, and in one line what it can't see of the job."""
+        return ray.get_runtime_context().get_node_id(), device_name(self._uses_gpu), see(sight) if sight else ""
 
     def run(self, work: Work, attempt: Attempt) -> Record:
         self._frames_done = 0

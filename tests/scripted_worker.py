@@ -24,8 +24,9 @@ class ScriptedWorker:
         if os.path.exists(os.environ.get("SCRIPTED_STARTS_FAIL", "/nonexistent")):
             raise RuntimeError("this node has no driver")
 
-    def ready(self) -> tuple[str, str]:
-        return ray.get_runtime_context().get_node_id(), "test device"
+    def ready(self, lacks: str | None) -> tuple[str, str, str]:
+        node = ray.get_runtime_context().get_node_id()
+        return node, "test device", f"{node} lacks something" if lacks == node else ""
 
     def run(self, unit: Work, attempt: Attempt) -> Record:
         self._frames = 0

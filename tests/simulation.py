@@ -190,7 +190,8 @@ class SimPool:
                 NodeView(n.id, n.id, n.num_slots, n.num_slots, 0, 0, n.speed_class, left.get(n.id)) for n in self.nodes.values()
             )
         num = len(self._running), len(self._idle), self._starting
-        return Census(self._views, *num, wanted=sum(num), blocked=tuple(self.shunned))
+        usable = sum(view.id not in self.shunned for view in self._views)
+        return Census(self._views, *num, wanted=sum(num), blocked=tuple(self.shunned), usable=usable)
 
     def close(self, kill: bool = False) -> None:
         self.closed = kill

@@ -14,7 +14,7 @@ LAYERS = ("vsalign", "tasks", "orchestrator")
 DOORS = {
     "ray": {
         *("tasks/actors.py", "orchestrator/pool.py", "orchestrator/raycluster.py", "orchestrator/nodewatch.py"),
-        *("orchestrator/autoscale.py", "orchestrator/gauges.py", "orchestrator/deaths.py"),
+        *("orchestrator/autoscale.py", "orchestrator/gauges.py", "orchestrator/deaths.py", "orchestrator/worker.py"),
     },
     "av": {
         "tasks/probe.py",

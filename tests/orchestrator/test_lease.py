@@ -226,13 +226,15 @@ def test_two_watchers_of_a_dead_lease_do_not_both_take_it(store: JobStore):
     assert sorted(ended) == ["refused", "won"]
 
 
-def test_a_store_out_of_reach_is_a_loss_only_after_the_time_to_live(said: list[str]):
+def test_a_store_out_of_reach_takes_nothing_away_but_whoever_came_meanwhile_does(said: list[str]):
     store = MemoryStore()
     with held(store, False, said.append, TTL_S) as lease:
         store.fault = unreachable
-        began = time.monotonic()
-        until(lambda: lease.lost)
-        assert TTL_S * 2 / 3 <= time.monotonic() - began < TTL_S + 5.0
+        time.sleep(2 * TTL_S)
+        assert not lease.lost
+        store.fault = lambda call: None
+        with held(store, True, said.append, TTL_S):
+            until(lambda: lease.lost)
 
 
 def test_a_store_that_comes_back_in_time_is_no_loss(said: list[str]):
@@ -244,19 +246,6 @@ def test_a_store_that_comes_back_in_time_is_no_loss(said: list[str]):
         until(lambda: read_lease(store).beat >= 2)
         time.sleep(TTL_S)
         assert not lease.lost
-
-
-def test_a_store_that_hangs_is_a_loss_too(said: list[str]):
-    store, go = MemoryStore(), threading.Event()
-
-    def hang(call: str) -> None:
-        if threading.current_thread().name == "vsalign-lease":
-            go.wait()
-
-    with held(store, False, said.append, TTL_S) as lease:
-        store.fault = hang
-        until(lambda: lease.lost)
-        go.set()
 
 
 def test_a_lease_removed_by_hand_is_not_made_again_by_its_owner(tmp_path: Path, said: list[str]):

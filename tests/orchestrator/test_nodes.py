@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.nodes import NodeTrust, NodeView, WorkerShape, capacity, describe_nodes, nodes_to_start_on
+from orchestrator.nodes import NodeTrust, NodeView, WorkerShape, describe_nodes, nodes_to_start_on, room_on
 
 
 def node(name: str, cpus: float = 8, gpus: float = 0, **changes: float | None) -> NodeView:
@@ -32,6 +32,8 @@ GPU = WorkerShape("render", num_cpus=1, num_gpus=1)
         (WorkerShape("render", 1, 0.4), 8, 2, 4),  # 2 a GPU: a share never spans two
         (WorkerShape("render", 1, 0.4), 8, 0.9, 2),
         (WorkerShape("render", 1, 1 / 3), 8, 1, 3),
+        (WorkerShape("render", 1, 0.2), 8, 1, 5),  # whatever floating point makes of 1 / 0.2
+        (WorkerShape("render", 1, 0.05), 99, 1, 20),
         (WorkerShape("render", 1, 2), 8, 5, 2),
         (WorkerShape("render", 0, 0.25), 0, 1, 4),
     ],
@@ -41,13 +43,18 @@ def test_how_many_workers_a_node_holds(shape: WorkerShape, cpus: float, gpus: fl
 
 
 def test_what_others_have_booked_is_not_ours_to_use():
-    assert capacity(CPU, node("a", free_cpus=3.0), ours=0) == 1
-    assert capacity(CPU, node("a", free_cpus=3.0), ours=2) == 3
-    assert capacity(CPU, node("a", free_cpus=0.0), ours=4) == 4
+    assert room_on(CPU, node("a", free_cpus=3.0), ours=0, unseen=0) == 1
+    assert room_on(CPU, node("a", free_cpus=3.0), ours=2, unseen=0) == 1
+    assert room_on(CPU, node("a", free_cpus=0.0), ours=4, unseen=0) == 0
+
+
+def test_what_was_started_since_the_last_look_takes_room_already():
+    assert room_on(CPU, node("a", free_cpus=4.0), ours=2, unseen=2) == 0
+    assert room_on(CPU, node("a", free_cpus=8.0), ours=1, unseen=1) == 3
 
 
 def test_a_node_that_goes_gets_no_worker():
-    assert capacity(CPU, node("a", seconds_left=500.0), ours=0) == 0
+    assert room_on(CPU, node("a", seconds_left=500.0), ours=0, unseen=0) == 0
     assert nodes_to_start_on(CPU, [node("a", seconds_left=500.0), node("b")], {}, 2) == ["b", "b"]
 
 
@@ -63,8 +70,9 @@ def test_workers_without_a_gpu_leave_gpu_nodes_to_those_who_need_them():
     assert nodes_to_start_on(GPU, nodes, {}, 5) == ["gpu"]
 
 
-def test_a_blocked_node_gets_no_worker():
-    assert set(nodes_to_start_on(CPU, [node("a"), node("b")], {}, 9, blocked=["a"])) == {"b"}
+def test_a_node_where_something_failed_lately_comes_last():
+    assert nodes_to_start_on(CPU, [node("a"), node("b", gpus=1)], {}, 1, soured={"a"}) == ["b"]
+    assert nodes_to_start_on(CPU, [node("a")], {}, 1, soured={"a"}) == ["a"]
 
 
 _NODES = st.lists(st.tuples(st.integers(0, 16), st.integers(0, 4), st.none() | st.floats(0, 100)), min_size=1, max_size=6).map(
@@ -80,8 +88,8 @@ def test_never_more_than_wanted_nor_than_a_node_holds(
     starts = Counter(nodes_to_start_on(shape, nodes, ours, wanted))
     assert sum(starts.values()) <= max(wanted - sum(ours.values()), 0)
     for n in nodes:
-        assert n.id not in starts or ours[n.id] + starts[n.id] <= capacity(shape, n, ours[n.id])
-    room = sum(max(capacity(shape, n, ours[n.id]) - ours[n.id], 0) for n in nodes)
+        assert n.id not in starts or starts[n.id] <= room_on(shape, n, ours[n.id], 0)
+    room = sum(max(room_on(shape, n, ours[n.id], 0), 0) for n in nodes)
     assert sum(starts.values()) == min(room, max(wanted - sum(ours.values()), 0))
 
 

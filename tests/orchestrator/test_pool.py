@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import PoolError
-from orchestrator.nodes import WorkerShape
+from orchestrator.nodes import PoolLimits, WorkerShape
 from orchestrator.state import AttemptFailed, AttemptSucceeded, Cause, Event
 from tasks.work import Attempt, Work
 from tests.scripted_worker import scripted, scripted_actor
@@ -60,12 +60,12 @@ def make_pool(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     from orchestrator import pool as module
     from orchestrator.nodewatch import NodeWatch
 
-    monkeypatch.setattr(module, "actor_class", scripted_actor)
+    monkeypatch.setattr("orchestrator.worker.actor_class", scripted_actor)
     pools, watches = [], []
 
-    def make(shape: WorkerShape = CPU, most: int | None = None, start_timeout_s: float = 30.0) -> Any:
+    def make(shape: WorkerShape = CPU, most: int | None = None, start_timeout_s: float = 30.0, **more: Any) -> Any:
         watches.append(NodeWatch(every_s=0.5))
-        pools.append(module.RayPool(shape, module.PoolLimits(most, start_timeout_s, start_timeout_s), watches[-1]))
+        pools.append(module.RayPool(shape, PoolLimits(most, start_timeout_s, start_timeout_s), watches[-1], **more))
         return pools[-1]
 
     yield make
@@ -178,6 +178,28 @@ def test_a_node_about_to_go_is_announced_and_gets_no_new_worker(nodes, make_pool
     assert pool.census().starting == 0 and not pool.slots()
 
 
+def test_an_idle_worker_on_a_node_that_dies_or_goes_makes_room_for_one_elsewhere(cluster, nodes, make_pool):
+    from orchestrator.autoscale import drain
+
+    dying, going, last = nodes(), nodes(), nodes()
+    pool = make_pool(most=2)
+    pool.want(2)
+    wait_until(lambda: len(pool.slots()) == 2, pool)
+    cluster.remove_node(dying, allow_graceful=False)
+    drain(going.node_id, 600, "taken away")
+    wait_until(lambda: [slot.node for slot in pool.slots()] == [last.node_id], pool)
+
+
+def test_a_unit_that_failed_is_tried_on_another_node_though_it_is_the_last(nodes, make_pool):
+    nodes()
+    nodes()
+    pool = make_pool()
+    failed = drive(pool, [scripted("u", "raise")], count(1))[0]
+    pool.want(1)
+    wait_until(lambda: bool(pool.slots()), pool)
+    assert [slot.node for slot in pool.slots()] != [failed.node]
+
+
 def test_two_workers_share_a_gpu_and_cpu_work_keeps_off_gpu_nodes(nodes, make_pool):
     gpu, cpu = nodes(num_cpus=4, num_gpus=1), nodes(num_cpus=4)
     halves = make_pool(WorkerShape("spatial", num_cpus=1, num_gpus=0.5))
@@ -190,6 +212,17 @@ def test_two_workers_share_a_gpu_and_cpu_work_keeps_off_gpu_nodes(nodes, make_po
     assert {slot.node for slot in thin.slots()} == {cpu.node_id}
 
 
+def test_a_node_that_does_not_see_the_job_is_not_used_and_told_of(nodes, make_pool):
+    good, blind = nodes(), nodes()
+    told: list[str] = []
+    pool = make_pool(sight=blind.node_id, say=told.append)
+    pool.want(2)
+    wait_until(lambda: bool(pool.slots()) and bool(told), pool)
+    assert [slot.node for slot in pool.slots()] == [good.node_id]
+    assert told == [f"a node is not used: {blind.node_id} lacks something"]
+    assert pool.census().blocked == (blind.node_id,)
+
+
 def test_a_shunned_node_is_left_alone(nodes, make_pool):
     nodes()
     bad = nodes()
@@ -200,6 +233,16 @@ def test_a_shunned_node_is_left_alone(nodes, make_pool):
     for _ in range(40):
         pool.wait(0.1)
     assert {slot.node for slot in pool.slots()}.isdisjoint({bad.node_id}) and pool.census().blocked == (bad.node_id,)
+    assert pool.census().usable == 1, "the head has no room for a worker"
+
+
+def test_a_worker_that_comes_back_to_a_shunned_node_gets_nothing_more(nodes, make_pool):
+    bad = nodes()
+    pool = make_pool()
+    drive(pool, [scripted("u", "sleep 2")], lambda heard: bool(pool.census().busy))
+    pool.shun(bad.node_id)
+    heard = drive(pool, [], count(1))
+    assert isinstance(heard[0], AttemptSucceeded) and not pool.slots() and pool.census().idle == 0
 
 
 def test_no_room_is_an_error_that_says_what_was_wanted_and_what_there_is(nodes, make_pool):
