@@ -19,7 +19,7 @@ from orchestrator.plan import choose_bounds
 from orchestrator.planview import plan_json, plan_table
 from orchestrator.pools import Pools
 from orchestrator.preflight import look_at_sources
-from orchestrator.progress import Ui
+from orchestrator.progress import Ui, stdout_line
 from orchestrator.report import format_report, sync_line
 from orchestrator.status import JobLook
 from orchestrator.statusview import status_text
@@ -48,7 +48,7 @@ def render(config: JobConfig, resuming: bool = False) -> int:
     with stop_on_signals() as stop:
         report = render_job(config, Ui(config.run.quiet), stop, resuming)
     if not config.run.quiet or not report.complete:
-        print(format_report(report.to_json()).rstrip())
+        stdout_line(format_report(report.to_json()).rstrip())
     return 0 if report.complete else 1
 
 
@@ -92,9 +92,9 @@ def sync(config: JobConfig, choose_pool: bool, view: MapView) -> int:
 
 def _tell_map(config: JobConfig, frame_map: FrameMap, edits: Sequence[Edit], found: str, view: MapView) -> int:
     if not config.run.quiet:
-        print(f"{config.out}: {int(frame_map.matched.sum())} of {len(frame_map)} ref frames matched{found}")
+        stdout_line(f"{config.out}: {int(frame_map.matched.sum())} of {len(frame_map)} ref frames matched{found}")
     if view.edits:
-        print("\n".join(edit.words() for edit in edits) or NO_EDITS)
+        stdout_line("\n".join(edit.words() for edit in edits) or NO_EDITS)
     return 0
 
 

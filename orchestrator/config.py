@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from tasks.location import is_remote
+from tasks.location import check_address, is_remote
 from tasks.messages import AlignSettings, EncodeSettings, MismatchShow, SyncSettings
 from tasks.metrics import BY_SIGNATURE
 from vsalign.errors import InputError
@@ -150,7 +150,7 @@ class RunConfig(_Section):
     """Where and how the work is done; nothing here changes the output's pixels."""
 
     pool: Literal["ray", "local"] = Field("ray", description='"ray" or "local"')
-    address: str | None = Field(None, description="address of a Ray cluster")
+    address: str | None = Field(None, description='address of a Ray cluster, or "local" for a Ray of our own on this machine')
     workers: int | None = Field(None, ge=1, le=100_000, description="a whole number, 1 or more")
     cores_per_worker: int = Field(1, ge=1, le=1024, description="a whole number, 1 or more")
     gpu_fraction: float = Field(1.0, ge=0.01, le=1, description="a number from 0.01 to 1 (0.5: two workers share a GPU)")
@@ -162,6 +162,12 @@ class RunConfig(_Section):
     steal: bool = Field(False, description="true or false (true: take the job over from another run)")
     job: str = Field("", description="path or address (s3://, gs://) of the job directory")
     quiet: bool = Field(False, description="true or false")
+
+    @field_validator("address")
+    @classmethod
+    def _local_is_no_address(cls, given: str | None) -> str | None:
+        """So that a job begun on a cluster can go on without it."""
+        return None if given == "local" else given
 
 
 class JobConfig(_Section):
@@ -185,9 +191,13 @@ class JobConfig(_Section):
 def job_config(values: Mapping[str, Any], where: str) -> JobConfig:
     """Validate ``values``; ``where`` names their origin in messages. Raises InputError with one line for the first fault."""
     try:
-        return JobConfig.model_validate(values)
+        config = JobConfig.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{where}: {_one_line(error)}") from None
+    for table, key in path_fields(config.model_dump()):
+        if is_remote(table[key]):
+            check_address(table[key])
+    return config
 
 
 def load_job_file(path: Path) -> dict[str, Any]:

@@ -36,10 +36,12 @@ class Estimate:
     render_seconds: float
     compare_seconds: float = 0.0
     compare_bytes: int = 0
+    sound_bytes: int = 0
+    """Of the clip's sound, should it be laid on ref's time."""
 
     @property
     def job_dir_bytes(self) -> int:
-        return self.segment_bytes + self.scan_bytes + self.compare_bytes
+        return self.segment_bytes + self.scan_bytes + self.compare_bytes + self.sound_bytes
 
 
 def estimate(inputs: Inputs, config: JobConfig, num_workers: int, num_chunks: int = 1) -> Estimate:
@@ -72,6 +74,7 @@ def estimate(inputs: Inputs, config: JobConfig, num_workers: int, num_chunks: in
         render_seconds=render_seconds / workers,
         compare_seconds=compare_seconds / workers,
         compare_bytes=pairs * COST_BYTES,
+        sound_bytes=inputs.clip.info.size_bytes // 20 if config.output.audio == "clip" else 0,
     )
 
 

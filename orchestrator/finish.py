@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from orchestrator.jobrun import JobRun, UnitsDone, do_units
 from orchestrator.report import StageReport
 from orchestrator.resume import load_records, sort_units
 from orchestrator.soundtrack import Soundtrack, sound_work
-from tasks.final import Final, read_final
+from tasks.final import Final, read_final, settle_final
 from tasks.join import parts_to_json
 from tasks.location import is_remote, suffix
 from tasks.outfile import drop_parts, out_sha256, out_size
@@ -61,19 +62,25 @@ def finish(
     drop_parts(out_location(run.config))
     conforming = sound_work(run.config, run.inputs, sound, run.job_dir) if sound else None
     stages: list[StageReport] = []
-    failure = ""
+    failure, tried_again = "", False
     for _ in range(1 + MOST_REPAIRS):
         _check_alike(works, rendered.records)
         heard = _conformed(run, conforming, stages) if conforming else None
         joined = do_units(run, "stitch", "films", [stitch_work(run, works, rendered.records, sound, heard)], kind="joining")
         if joined.records:
-            _check_arrived(run, joined.records[STITCH])
+            record = joined.records[STITCH]
+            _check_arrived(run, record)
+            settle_final(run.job.store, Final(_fingerprint(run, sound, works), record.sha256, sound is not None))
             _tidy(run)
             return rendered, Finished((*stages, *_stages(joined)))
         failure = joined.outcome.parked[STITCH].message
         lost = _lost_units(run, [*works, *([conforming] if conforming else [])])
-        if not lost:
+        if not lost and tried_again:
             break
+        if not lost:
+            # What this process sees is whole: the joining machine may have seen it otherwise (NFS), once.
+            tried_again = True
+            continue
         run.ui.say(f"stitch: {lost} made again")
         rendered = _both(rendered, do_units(run, "render", "chunks", works, kind="spatial"))
         if rendered.outcome.parked:
@@ -84,10 +91,12 @@ def finish(
 def stitch_work(
     run: JobRun, works: Sequence[RenderWork], records: Mapping[str, Record], sound: Soundtrack | None, heard: Part | None
 ) -> StitchWork:
-    """The one unit that joins the film; leaves the list of what it joins in the job directory."""
+    """The one unit that joins the film; leaves the list of what it joins in the job directory, in place of all earlier ones,
+    without which their attempts publish no more."""
     parts = parts_to_json([_part(work, records[work.name], work.ref_frames) for work in works])
-    name = f"{_PARTS_FOLDER}/{hashlib.sha256(parts).hexdigest()[:16]}.json"
+    name, earlier = f"{_PARTS_FOLDER}/{secrets.token_hex(8)}.json", run.job.store.names(_PARTS_FOLDER)
     run.job.store.create(name, parts)
+    run.job.store.remove(earlier)
     return StitchWork(
         name=STITCH,
         job_dir=run.job_dir,
@@ -117,7 +126,7 @@ def out_location(config: JobConfig) -> str:
 def out_is_ours(config: JobConfig) -> bool:
     """OUT is, byte for byte, what this job directory says it published."""
     final = read_final(open_store(config.job_location))
-    return final is not None and final.sha256 == out_sha256(out_location(config))
+    return final is not None and out_sha256(out_location(config)) in (final.sha256, *final.previous_sha256)
 
 
 def _conformed(run: JobRun, work: SoundWork, stages: list[StageReport]) -> Part:
@@ -130,7 +139,7 @@ def _conformed(run: JobRun, work: SoundWork, stages: list[StageReport]) -> Part:
 
 
 def _part(work: Work, record: Record, frames: FrameRange) -> Part:
-    return Part(work.name, work.record_name, record.blob, record.sha256, frames)
+    return Part(work.name, work.record_name, record.blob, record.sha256, record.size_bytes, frames)
 
 
 def _lost_units(run: JobRun, works: Sequence[Work]) -> str:

@@ -53,7 +53,7 @@ Audio = Annotated[str | None, typer.Option("--audio", help="ref, clip or none [r
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
 Clean = Annotated[bool, typer.Option("--clean", help="Delete the segments once OUT is verified.")]
 PoolOption = Annotated[str | None, typer.Option("--pool", help="ray or local (this process) [ray].")]
-Address = Annotated[str | None, typer.Option("--address", help="Join the Ray cluster at this address.")]
+Address = Annotated[str | None, typer.Option("--address", help="Join the Ray cluster there; local: a Ray of our own.")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Workers [one per GPU, or per group of cores].")]
 Cores = Annotated[int | None, typer.Option("--cores-per-worker", help="CPU cores that one worker books [1].")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda [auto].")]
@@ -86,6 +86,11 @@ _FLAGS = {
     ),
     "encode": ("codec", "crf", "preset"),
 }
+#: Of those, what ``resume`` takes: where the work is done and how patiently, never what comes out.
+_WHERE = (
+    *("pool", "address", "workers", "cores_per_worker", "gpu_fraction", "device"),
+    *("stall_seconds", "start_timeout"),
+)
 _RENAMED = {
     "pix_fmt": ("encode", "pixel_format"),
     "encode_threads": ("encode", "threads"),
@@ -120,7 +125,7 @@ def map_config_of(flags: dict[str, Any]) -> JobConfig:
 
 def where_of(flags: dict[str, Any]) -> dict[str, Any]:
     """The run settings that ``resume`` may change, of those that were given; what is not saved with a job is always set."""
-    given = {key: flags[key] for key in ("pool", "address", "workers", "start_timeout") if _given(flags, key)}
+    given = {key: flags[key] for key in _WHERE if _given(flags, key)}
     if "address" in given and "pool" not in given:
         given["pool"] = "ray"
     return {**given, "job": flags["job_dir"], "quiet": flags["quiet"], "steal": flags["steal"]}

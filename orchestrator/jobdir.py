@@ -15,12 +15,12 @@ from orchestrator.lease import held
 from orchestrator.plan import Bounds, choose_bounds
 from orchestrator.stopping import StopRequest
 from tasks.errors import StorageError
-from tasks.location import absolute, is_remote, join
+from tasks.location import absolute, is_remote, join, name
 from tasks.messages import Probe, Role
 from tasks.outfile import check_writable
 from tasks.sources import write_probe
 from tasks.store import JobStore, open_store
-from vsalign.errors import InputError
+from vsalign.errors import InputError, VsalignError
 
 #: What a job killed while it began may have left.
 _BEGINNINGS = {"lease.json", "probe"}
@@ -114,7 +114,7 @@ def _is_fresh(store: JobStore) -> bool:
 def discard(job: JobDir) -> None:
     """Remove a job directory that this run made for nothing."""
     if job.made_here:
-        with suppress(StorageError, OSError):
+        with suppress(VsalignError, OSError):
             job.store.drop()
 
 
@@ -152,6 +152,8 @@ def _absolute(config: JobConfig) -> dict[str, Any]:
 def _store(location: str) -> JobStore:
     """The store, seen to answer. Raises InputError of one line when it does not."""
     store = open_store(location)
+    if is_remote(location) and not name(location):
+        raise InputError(f"{location}: a whole bucket is no job directory; accepted: {location.rstrip('/')}/FOLDER")
     try:
         store.entries()
     except StorageError as error:

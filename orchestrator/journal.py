@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.nodes import Census, Slot
 from orchestrator.state import AttemptFailed
+from tasks.attemptlog import log_name
 from tasks.store import JobStore
 from tasks.work import Attempt, Record, Work
 
@@ -40,7 +41,7 @@ class JournalListener:
         node = failure.node or node
         told: dict[str, Any] = {"cause": failure.cause, "message": failure.message, "parked": parked, "node": node}
         self._note("failed", work.name, failure.attempt, **told)
-        log = f"logs/{work.name}-{failure.attempt}.log"
+        log = log_name(work.name, failure.attempt)
         fail = {
             "time": round(time.time(), 3),
             "stage": self._stage,

@@ -17,16 +17,21 @@ from tasks.store import JobStore
 from tasks.work import Attempt, Record, Work
 from vsalign.errors import VsalignError
 
+METRICS = "metrics"
 Say = Callable[[str], None]
 
 
 class Listeners:
-    """Forwards to several listeners in order, each under the name that people know it by. A fault of storage or of the terminal
-    in one is told once, by ``say``, and keeps neither the others nor the run from going on; an error of ours goes through."""
+    """Forwards to several listeners in order, each under the name that people know it by. A fault in one, of storage, of the
+    terminal or of our own, is told once, by ``say``, and keeps neither the others nor the run from going on."""
 
     def __init__(self, listeners: Mapping[str, StageListener], say: Say) -> None:
         self._listeners, self._say = dict(listeners), say
         self._told: set[str] = set()
+
+    def add(self, name: str, listener: StageListener) -> None:
+        """One more, that hears all that follows."""
+        self._listeners[name] = listener
 
     def unit_started(self, work: Work, attempt: Attempt, slot: Slot) -> None:
         for name, listener in self._listeners.items():
@@ -45,14 +50,20 @@ class Listeners:
             self.guard(name, partial(listener.tick, frames_running, census))
 
     def guard(self, name: str, call: Callable[[], None]) -> None:
-        """Do ``call``; a fault that is not the run's own is told once per name and swallowed."""
+        """Do ``call``; a fault is told once per name and swallowed. Requests to stop (KeyboardInterrupt) go through."""
         try:
             call()
-        except (OSError, VsalignError) as error:
+        except Exception as error:
             if name not in self._told:
                 self._told.add(name)
-                with suppress(OSError, VsalignError):
-                    self._say(f"{name} could not be written ({error}); the run goes on")
+                with suppress(Exception):
+                    self._say(f"{name} {_words(error)}; the run goes on")
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, (OSError, VsalignError)):
+        return f"could not be written ({error})"
+    return f"has a fault ({type(error).__name__}: {error})"
 
 
 @contextmanager
@@ -69,21 +80,24 @@ def stage_listeners(
 
     ``works``: all units of the stage; ``reused``: names of those that earlier runs have done.
     """
-    metrics = metrics_listener(stage, works, reused)
-    listeners: dict[str, StageListener] = {"the ledger": ledger, JOURNAL: JournalListener(store, stage), "the display": view}
-    if metrics is not None:
-        listeners["metrics"] = metrics
-    snapshot: SnapshotListener | None = None
-    try:
+    closing: dict[str, Callable[[], None]] = {}
+    all_of_them = Listeners({"the ledger": ledger, JOURNAL: JournalListener(store, stage), "the display": view}, say)
+
+    def measure() -> None:
+        if metrics := metrics_listener(stage, works, reused):
+            all_of_them.add(METRICS, metrics)
+            closing[METRICS] = metrics.close
+
+    def show() -> None:
         snapshot = SnapshotListener(store, stage, works, reused, ledger)
-        listeners[PROGRESS] = snapshot
-    except (OSError, VsalignError) as error:
-        say(f"{PROGRESS} is not written for this stage ({error})")
-    all_of_them = Listeners(listeners, say)
+        all_of_them.add(PROGRESS, snapshot)
+        closing[PROGRESS] = snapshot.close
+
+    all_of_them.guard(METRICS, measure)
+    all_of_them.guard(PROGRESS, show)
+    closing[JOURNAL] = store.flush
     try:
         yield all_of_them
     finally:
-        for name, listener in (("metrics", metrics), (PROGRESS, snapshot)):
-            if listener is not None:
-                all_of_them.guard(name, listener.close)
-        all_of_them.guard(JOURNAL, store.flush)
+        for name, close in closing.items():
+            all_of_them.guard(name, close)

@@ -111,7 +111,7 @@ def _bytes_in(job_location: str) -> int:
     if is_remote(job_location):
         return 0
     store = open_store(job_location)
-    return sum(size for folder in ("scan", "costs", "seg") for size in store.sizes(folder).values())
+    return sum(size for folder in ("scan", "costs", "seg", "sound") for size in store.sizes(folder).values())
 
 
 def _same_file(one: str, other: str) -> bool:

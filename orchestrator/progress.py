@@ -5,10 +5,13 @@ Progress goes to stderr, so that stdout stays for results.
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
@@ -26,7 +29,7 @@ class Ui:
 
     def __init__(self, quiet: bool = False, console: Console | None = None) -> None:
         self._quiet = quiet
-        self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = console or Console(file=cast(TextIO, Patient(sys.stderr)), highlight=False, soft_wrap=True)
 
     def say(self, line: str) -> None:
         if not self._quiet:
@@ -155,6 +158,49 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
+class Patient(io.TextIOBase):
+    """A text stream whose reader may go (a closed pipe, a terminal that was shut, a full disk): what can't be shown is dropped.
+    Rich itself ends the program then. ``stream``: None where the program was started without."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def write(self, text: str) -> int:
+        with self._patience():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._patience():
+            self._stream.flush()
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            # What is still in its buffer would fail again when the program ends, and change its exit status.
+            with suppress(OSError), open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+        except (OSError, ValueError):
+            return
+
+
+def stdout_line(line: str) -> None:
+    """A result for whoever reads it; that nobody does is no failure of a job that is done."""
+    print(line, file=Patient(sys.stdout), flush=True)
+
+
 def stderr_line(line: str) -> None:
     """One line for the user, whatever the verbosity: errors."""
-    print(line, file=sys.stderr, flush=True)
+    print(line, file=Patient(sys.stderr), flush=True)

@@ -12,6 +12,7 @@ from typing import Any
 import ray
 from ray.exceptions import AuthenticationError
 
+from orchestrator.errors import PoolError
 from vsalign.errors import InputError
 
 #: Frames never cross Ray, so the object store is kept small.
@@ -23,26 +24,42 @@ CONNECT_TIMEOUT_S = 5.0
 def ray_cluster(address: str | None, num_cpus: int | None = None) -> Iterator[None]:
     """Join the cluster at ``address``, or run a Ray of our own on this machine until the block is left.
 
-    Raises InputError when nothing answers at ``address``.
+    Raises InputError when nothing answers at ``address``, PoolError when this machine can't run a Ray, and KeyboardInterrupt
+    when a signal came in between, whichever of the handlers it met.
     """
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        try:
+            _connect(address, num_cpus)
+            signal.signal(signal.SIGTERM, on_sigterm)
+        except SystemExit as error:
+            # By the SIGTERM handler that ray.init puts in place of ours.
+            if error.code != signal.SIGTERM:
+                raise
+            raise KeyboardInterrupt from None
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, on_sigterm)
+        ray.shutdown()
+
+
+def _connect(address: str | None, num_cpus: int | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
-    # ray.init puts a SIGTERM handler of its own in place, which exits instead of draining.
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    if address is None:
-        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
-    else:
+    if address is not None:
         _check_address(address)
         try:
             ray.init(address=address, **quiet)
         except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:
             raise InputError(f"--address {address}: {_refusal(error)}") from None
-    signal.signal(signal.SIGTERM, on_sigterm)
+        return
+    own: dict[str, Any] = {"num_cpus": num_cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:
-        yield
-    finally:
-        ray.shutdown()
+        ray.init(address="local", **own, **quiet)
+    except Exception as error:
+        # Ray raises bare Exception too, for a node that does not come up.
+        raise PoolError(f"Ray can't be started on this machine ({first_line(error)}); --pool local does without") from None
 
 
 def _check_address(address: str) -> None:

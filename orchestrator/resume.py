@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from tasks.commit import retire_result
+from tasks.errors import StorageError, fault_of
 from tasks.location import is_remote
 from tasks.outfile import out_sha256, out_size
 from tasks.store import JobStore, file_sha256
@@ -137,8 +138,8 @@ def damaged_units(store: JobStore, done: Mapping[str, Record], say: Say) -> set[
         say(f"checking {len(here)} finished files, {total / 1e9:.0f} GB")
     damaged, checked, next_line = set(), 0, time.monotonic() + _SECONDS_BETWEEN_LINES
     with ThreadPoolExecutor(_AT_ONCE) as readers:
-        for name, sha256 in zip(here, readers.map(lambda name: _sha256(store, done[name]), here), strict=True):
-            if sha256 != done[name].sha256:
+        for name, is_whole in zip(here, readers.map(lambda name: _is_whole(store, done[name]), here), strict=True):
+            if not is_whole:
                 damaged.add(name)
             checked += done[name].size_bytes
             if time.monotonic() >= next_line:
@@ -147,12 +148,20 @@ def damaged_units(store: JobStore, done: Mapping[str, Record], say: Say) -> set[
     return damaged
 
 
+def _is_whole(store: JobStore, record: Record) -> bool:
+    """A record's file holds the recorded bytes; it is read twice before it counts as damaged. Raises StorageError."""
+    return any(_sha256(store, record) == record.sha256 for _ in range(2))
+
+
 def _sha256(store: JobStore, record: Record) -> str | None:
-    """Hash of what a record's file holds; None when it is gone or cannot be read."""
+    """Hash of what a record's file holds; None when it is gone. Raises StorageError when it cannot be read now."""
     try:
         return out_sha256(record.blob) if record.work == STITCH else file_sha256(store.fetch(record.blob))
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        why = f"{record.blob}: {error.strerror or type(error).__name__}"
+        raise StorageError(store.location, fault_of(error.errno) or "unreachable", why) from error
 
 
 def _unit_of(name: str) -> str:

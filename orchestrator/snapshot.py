@@ -12,9 +12,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.lease import read_lease
 from orchestrator.ledger import Ledger
 from orchestrator.nodes import Census, Slot
 from orchestrator.state import AttemptFailed
+from tasks.outfile import out_size
 from tasks.store import JobStore
 from tasks.work import Attempt, Record, Work
 
@@ -202,5 +204,32 @@ class SnapshotListener:
         return max(self.stage.frames - before, 0) / seconds if seconds >= SAMPLE_EVERY_S else None
 
     def _write(self) -> None:
-        values = snapshot(self.stage, self._ledger, self._census, self.rate(), time.time())
-        self._store.replace(PROGRESS, json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode(errors="replace"))
+        _replace(self._store, snapshot(self.stage, self._ledger, self._census, self.rate(), time.time()))
+
+
+def read_progress(store: JobStore) -> dict[str, Any] | None:
+    """progress.json; None where there is none, a torn one, or one of another version."""
+    try:
+        told = json.loads(store.read(PROGRESS) or b"")
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) and told.get("schema") == PROGRESS_SCHEMA else None
+
+
+def mark_published(store: JobStore, out: str) -> None:
+    """Note in progress.json that the run which holds the lease ended with ``out`` published, and how many bytes it has.
+
+    The note is void once another run has taken the lease, or begun a stage. Raises StorageError, OSError.
+    """
+    told = read_progress(store) or {}
+    units = told.get("units") or {"done": 0, "total": 0}
+    if not told.get("ended") or units["done"] != units["total"]:
+        # A run that found all done has had no stage; what is told is of one that was killed.
+        told = {"schema": PROGRESS_SCHEMA}
+    lease = read_lease(store)
+    mark = {"lease": lease.token if lease else None, "size": out_size(out)}
+    _replace(store, {**told, "time": round(time.time(), 3), "published": mark})
+
+
+def _replace(store: JobStore, values: dict[str, Any]) -> None:
+    store.replace(PROGRESS, json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode(errors="replace"))

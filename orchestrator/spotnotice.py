@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 #: Time that a notice without a readable deadline leaves.
 AWS_SECONDS = 120.0
 GCP_SECONDS = 30.0
+#: A drain file whose time has passed by more than this is left from an earlier drain, which the machine has outlived.
+STALE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,13 @@ def notice_of_gcp(text: str) -> Notice | None:
     return Notice("gcp", GCP_SECONDS, "preempted") if text.strip().upper() == "TRUE" else None
 
 
-def notice_of_file(text: str, age_s: float) -> Notice:
-    """Meaning of a drain file written ``age_s`` seconds ago: the seconds that the machine had then; empty: 30."""
+def notice_of_file(text: str, age_s: float) -> Notice | None:
+    """Meaning of a drain file written ``age_s`` seconds ago: the seconds that the machine had then; empty: 30. None: stale."""
     try:
         seconds = float(text.split(maxsplit=1)[0])
     except (IndexError, ValueError):
         seconds = GCP_SECONDS
     seconds = seconds if math.isfinite(seconds) else GCP_SECONDS
+    if age_s > seconds + STALE_S:
+        return None
     return Notice("file", max(seconds - max(age_s, 0.0), 0.0), "drain file")

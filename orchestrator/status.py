@@ -8,12 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from orchestrator.finish import read_final
 from orchestrator.jobdir import saved_config
 from orchestrator.journal import JOURNAL
 from orchestrator.lease import LEASE, lease_patience, standing_of
 from orchestrator.leasenote import LeaseNote, Standing
-from orchestrator.snapshot import PROGRESS, PROGRESS_SCHEMA
+from orchestrator.snapshot import read_progress
 from tasks.outfile import out_size
 from tasks.store import JobStore, open_store
 
@@ -52,12 +51,12 @@ class JobLook:
 
     def look(self, full: bool = False) -> dict[str, Any]:
         """The status now: plain values, the same keys every time. ``full``: read everything, whenever that was done last."""
-        told = _progress(self._store)
+        told = read_progress(self._store)
         if full or not self._full or told is None or self._clock() >= self._full_at:
             self._full, self._full_at = _full(self._store), self._clock() + FULL_EVERY_S
         found = self._store.read_tagged(LEASE)
         supervisor = self._lease.heard(found[0] if found else None)
-        published = read_final(self._store) is not None and out_size(self._out) is not None
+        published = _is_published(told or {}, found[0] if found else None, self._out)
         works = supervisor is not None and supervisor["at_work"]
         status = {
             "job": self.job_dir,
@@ -68,7 +67,7 @@ class JobLook:
             **{key: value for key, value in self._full.items() if key != "parked"},
             **_TOLD,
             **{key: (told or {}).get(key, default) for key, default in _TOLD.items()},
-            "parked": self._full["parked"] if told is None else _parked(told["table"]),
+            "parked": self._full["parked"] if told is None else _parked(told.get("table", {})),
             "running": [[name, *row[1:3]] for name, row in (told or {}).get("table", {}).items() if row[0] == "running"],
             "written": told["time"] if told else None,
         }
@@ -115,10 +114,14 @@ class LeaseWatch:
         return note is not None and abs(time.time() - note.written) <= lease_patience(note)
 
 
-def _progress(store: JobStore) -> dict[str, Any] | None:
-    """progress.json; None where there is none, or one of another version."""
-    told = _object(store.read(PROGRESS))
-    return told if told.get("schema") == PROGRESS_SCHEMA else None
+def _is_published(told: Mapping[str, Any], lease: bytes | None, out: str) -> bool:
+    """The last run ended with OUT published, and it is there in its full size. A film of an earlier run does not count."""
+    mark = told.get("published")
+    if not isinstance(mark, dict):
+        return False
+    note = LeaseNote.from_json(lease) if lease is not None else None
+    is_of_last_run = lease is None or (note is not None and note.token == mark.get("lease"))
+    return is_of_last_run and mark.get("size") is not None and out_size(out) == mark["size"]
 
 
 def _object(data: bytes | None) -> dict[str, Any]:

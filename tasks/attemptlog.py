@@ -9,7 +9,6 @@ from collections.abc import Callable
 from types import TracebackType
 
 from tasks.errors import StorageError
-from tasks.location import is_remote
 from tasks.progress import OnFrame
 from tasks.store import JobStore
 from tasks.work import Attempt, Work
@@ -19,31 +18,30 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class AttemptLog:
-    """logs/UNIT-ATTEMPT.log: lines as they come in a folder, all of them at the end in an object store; a context manager."""
+    """The attempt's log in the job directory, where lines arrive as they come or some seconds later; a context manager.
+
+    A later run's lines follow those of an earlier one, whose attempts have the same numbers; each begins with where it ran.
+    """
 
     def __init__(self, store: JobStore, work: Work, attempt: Attempt) -> None:
         self._store, self._work = store, work
-        self.name = f"logs/{work.name}-{attempt.number}.log"
-        self._lines: list[str] = []
-        self._is_live = not is_remote(store.location)
+        self.name = log_name(work.name, attempt.number)
+        self._is_heard = True
         self._frames, self._next_line = 0, time.monotonic() + SECONDS_BETWEEN_LINES
-        self.line(f"{work.name} attempt {attempt.number} on {socket.gethostname()}, process {os.getpid()}")
+        who = f"{work.name}-{work.fingerprint[:12]} attempt {attempt.number}"
+        self.line(f"{who} on {socket.gethostname()}, process {os.getpid()}")
 
     def __enter__(self) -> AttemptLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.line(f"{'failed after' if error else 'done,'} {self._frames} frames")
-        if not self._is_live:
-            self._write(lambda: self._store.replace(self.name, "".join(self._lines).encode()))
+        self._write(self._store.flush)
 
     def line(self, text: str) -> None:
         """Add ``text`` with the time, in UTC."""
         stamped = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text.rstrip()}"
-        if self._is_live:
-            self._write(lambda: self._store.append(self.name, stamped))
-        else:
-            self._lines.append(stamped + "\n")
+        self._write(lambda: self._store.append(self.name, stamped))
 
     def counting(self, on_frame: OnFrame) -> OnFrame:
         """``on_frame``, with a line now and then on how far the attempt is."""
@@ -63,8 +61,15 @@ class AttemptLog:
         self._frames = 0
 
     def _write(self, write: Callable[[], None]) -> None:
+        if not self._is_heard:
+            return
         try:
             write()
         except (OSError, StorageError):
             # What the unit itself writes next meets the same fault and tells of it.
-            self._is_live = False
+            self._is_heard = False
+
+
+def log_name(unit: str, attempt: int) -> str:
+    """The log of a unit's attempt, to be read by ``store.read_log``."""
+    return f"logs/{unit}-{attempt}.log"

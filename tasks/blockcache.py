@@ -12,14 +12,13 @@ import fcntl
 import hashlib
 import os
 import secrets
-import shutil
 import threading
 import time
 import zlib
 from functools import lru_cache
 from pathlib import Path
 
-from tasks.nodefolder import cache_limit_bytes, node_folder
+from tasks.nodefolder import cache_share_bytes, node_folder, within_disk
 
 #: Bytes of a block; the last one of a film is shorter. Small enough that a jump into a film costs little.
 BLOCK_BYTES = 128 * 1024
@@ -32,7 +31,7 @@ _STALE_SECONDS = 600.0
 
 
 class BlockCache:
-    """Blocks of all films in ``folder``: at most about ``limit_bytes``, and never more than half of the disk's free room.
+    """Blocks of all films in ``folder``: at most about ``limit_bytes``, and less on a disk with little room.
 
     Safe for any number of threads and processes of one machine.
     """
@@ -98,7 +97,7 @@ class BlockCache:
     def _drop_oldest(self) -> None:
         files = sorted(_files_in(self.folder))
         total = sum(size for _, size, _ in files)
-        limit = min(self.limit_bytes, (total + shutil.disk_usage(self.folder).free) // 2)
+        limit = within_disk(self.limit_bytes, total, self.folder)
         aim = total if total <= limit - limit // _ROOM else limit - limit // _FREED
         stale = time.time_ns() - int(_STALE_SECONDS * 1e9)
         for used_ns, size, path in files:
@@ -114,11 +113,11 @@ def film_key(address: str, version: str, size: int) -> str:
 
 
 def node_cache() -> BlockCache | None:
-    """This node's cache, in folder "blocks" of :mod:`tasks.nodefolder`, $VSALIGN_CACHE_GB large (default 8); None for 0.
+    """This node's cache, in folder "blocks" of :mod:`tasks.nodefolder`, as large as its share of $VSALIGN_CACHE_GB; None for 0.
 
     Raises InputError for a size that is no number, and where the folder cannot be had.
     """
-    limit = cache_limit_bytes()
+    limit = cache_share_bytes()
     return _cache(node_folder("blocks"), limit) if limit else None
 
 

@@ -36,14 +36,11 @@ def result_size(store: JobStore, record: Record) -> int | None:
 
 
 def retire_result(store: JobStore, record_name: str, blob: str) -> None:
-    """Put a record aside (kept under retired/) whose ``blob`` is not what it says, so that its unit can be done again; the blob
-    goes, but never a published film. A record that names another blob by now stays."""
+    """Put a record aside (kept under retired/) whose ``blob`` is not what it says, so that its unit can be done again. A record
+    that names another blob by now stays, and so does the blob: it may have been read wrong."""
     with suppress(ValueError, FileNotFoundError):
-        record = Record.from_json(store.read(record_name) or b"")
-        if record.blob == blob:
+        if Record.from_json(store.read(record_name) or b"").blob == blob:
             store.retire(record_name)
-        if record.work != STITCH:
-            store.remove([blob])
 
 
 def commit(

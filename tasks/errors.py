@@ -12,9 +12,11 @@ TaskError(VsalignError)     the attempt failed; trying again may help
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import Literal
 
+from tasks.location import without_credentials
 from vsalign.errors import VsalignError
 
 
@@ -78,12 +80,29 @@ _FAULTS: dict[StorageFault, str] = {
     "denied": "access refused",
     "unreachable": "out of reach",
 }
+_ERRNOS: dict[StorageFault, tuple[str, ...]] = {
+    "full": ("ENOSPC", "EDQUOT", "EFBIG"),
+    "denied": ("EACCES", "EROFS", "EPERM"),
+    # What disks, NFS and networks that fail or hang say.
+    "unreachable": (
+        *("EIO", "ESTALE", "EREMOTEIO", "ENODEV", "ENXIO", "ENOMEDIUM", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN"),
+        *("ENETUNREACH", "ENOTCONN", "ECONNREFUSED", "ECONNRESET", "ECONNABORTED", "ESHUTDOWN"),
+    ),
+}
+#: By number; a system has not all of them.
+_FAULT_OF = {getattr(errno, name): what for what, names in _ERRNOS.items() for name in names if hasattr(errno, name)}
+
+
+def fault_of(number: int | None) -> StorageFault | None:
+    """What an OSError's number says of the storage; None when it is no fault of storage (an absent file, say)."""
+    return _FAULT_OF.get(number or 0)
 
 
 class StorageError(TaskError):
     """A disk or a store refuses what the job needs; trying again at once is of no use. ``location`` says which one."""
 
     def __init__(self, location: str, what: StorageFault, why: str) -> None:
+        location = without_credentials(location)
         super().__init__(location, what, why)
         self.location, self.what, self.why = location, what, why
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from tasks.store import JobStore
 
@@ -17,16 +17,32 @@ class Final:
     fingerprint: str
     sha256: str
     has_audio: bool
+    previous_sha256: tuple[str, ...] = ()
+    """Of this job's earlier films, one of which is at OUT until this one is known to be there."""
 
 
 def read_final(store: JobStore) -> Final | None:
     """What this job published last; None when it has not, or its note is torn."""
     try:
-        return Final(**json.loads(store.read(_NAME) or b""))
+        final = Final(**json.loads(store.read(_NAME) or b""))
+        return replace(final, previous_sha256=tuple(final.previous_sha256))
     except (ValueError, TypeError):
         return None
 
 
 def write_final(store: JobStore, final: Final) -> None:
-    """To be called before OUT is published: a kill between the two leaves an OUT that a later run knows as its own."""
+    """To be called before OUT is published: a kill between the two leaves an OUT, the earlier film or this one, that a later
+    run knows as its own."""
+    earlier = read_final(store)
+    films = (earlier.sha256, *earlier.previous_sha256) if earlier else ()
+    _write(store, replace(final, previous_sha256=tuple(dict.fromkeys(film for film in films if film != final.sha256))))
+
+
+def settle_final(store: JobStore, final: Final) -> None:
+    """To be called when ``final`` is at OUT: no earlier film there is ours any more, nor one that came late."""
+    if read_final(store) != final:
+        _write(store, final)
+
+
+def _write(store: JobStore, final: Final) -> None:
     store.replace(_NAME, (json.dumps(asdict(final), indent=1) + "\n").encode())

@@ -85,3 +85,6 @@ class GcsClient:
 
     def download(self, key: str, local: Path) -> None:
         self._files.get_file(f"{self._bucket}/{key}", str(local))
+
+    def abort_uploads(self, prefix: str) -> None:
+        """Google forgets them by itself, after a week."""

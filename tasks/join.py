@@ -1,7 +1,8 @@
 """Join as a unit of work: segments and sound -> the film at OUT. Only files that are what their records say are joined.
 
 Order: a part file is written and verified, final.json names it, OUT is published, the record proves it. A kill anywhere leaves
-the old OUT or the new one, and what the next attempt needs to know which.
+the old OUT or the new one, and what the next attempt needs to know which. The list of parts is a run's own and goes with it: an
+attempt that comes back when it is gone publishes nothing.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from time import perf_counter
 from pydantic import TypeAdapter
 
 from tasks.commit import find_record, put_in_place, record_of, retire_result
-from tasks.errors import DamagedResults, StitchError
+from tasks.errors import DamagedResults, StitchError, StorageError, TaskError, fault_of
 from tasks.final import Final, write_final
 from tasks.joinplan import AudioCopy, SegmentPlan
 from tasks.outfile import part_for, publish_out
 from tasks.progress import OnFrame, Share
 from tasks.refusal import refusals_told
+from tasks.room import check_join_room
 from tasks.sources import read_probe
 from tasks.stitch import stitch, verify
 from tasks.store import JobStore, file_sha256
@@ -47,15 +49,17 @@ def join_film(work: StitchWork, attempt: Attempt, store: JobStore, on_frame: OnF
     """Write, verify and publish the film and commit that it is there.
 
     Raises DamagedResults, with the records put aside, when files are not those of their records; StitchError when segments and
-    plan do not make one film; StorageError when OUT's disk refuses.
+    plan do not make one film; StorageError when OUT's disk refuses; TaskError when another run has finished the job meanwhile.
     """
     share, folder = Share(work.num_frames, on_frame), store.scratch()
     part = part_for(work.out, folder, secrets.token_hex(4))
     try:
         with refusals_told(part.parent, folder, work.job_dir):
-            parts = _PARTS.validate_json(store.read(work.parts) or b"")
+            parts = _parts(store, work)
+            wanted = (*parts, work.sound) if work.sound else parts
+            check_join_room(work.job_dir, part, sum(each.size_bytes for each in wanted))
             started = perf_counter()
-            files = whole_files(store, (*parts, work.sound) if work.sound else parts, lambda n: share.reach(_CHECKED * n))
+            files = whole_files(store, wanted, lambda n: share.reach(_CHECKED * n))
             facts: Facts = {"check_seconds": round(perf_counter() - started, 3)}
             segments = [SegmentPlan(str(file), each.ref_frames) for file, each in zip(files, parts, strict=False)]
             audio = replace(work.audio, source_path=str(files[-1])) if work.audio and work.sound else work.audio
@@ -66,13 +70,23 @@ def join_film(work: StitchWork, attempt: Attempt, store: JobStore, on_frame: OnF
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _parts(store: JobStore, work: StitchWork) -> tuple[Part, ...]:
+    """What is to be joined. Raises TaskError when the run that wanted it is over."""
+    data = store.read(work.parts)
+    if data is None:
+        raise TaskError(f"{work.out}: another run has published, or has begun to; this one's film is not needed")
+    return _PARTS.validate_json(data)
+
+
 def whole_files(store: JobStore, parts: Sequence[Part], on_share: Callable[[float], None]) -> list[Path]:
     """Files on this machine with the bytes that the records of ``parts`` promise.
 
-    Raises DamagedResults naming the units that have none; their records are put aside, so that they can be done again.
+    Raises DamagedResults naming the units that have none; their records are put aside, so that they can be done again; and
+    StorageError where files can't be read, which says nothing of them.
     """
     recorded = set(store.names("done"))
-    if absent := [part.unit for part in parts if part.record not in recorded]:
+    # A listing may be older than a name that is asked for by itself (NFS).
+    if absent := [part.unit for part in parts if part.record not in recorded and store.size(part.record) is None]:
         raise DamagedResults(absent)
     files, damaged = [], []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -90,11 +104,18 @@ def whole_files(store: JobStore, parts: Sequence[Part], on_share: Callable[[floa
 
 
 def _whole_file(store: JobStore, part: Part) -> Path | None:
+    """The file, fetched a second time where it came with other bytes; None when those are what there is, or nothing."""
     try:
-        file = store.fetch(part.blob)
-        return file if file_sha256(file) == part.sha256 else None
+        for fresh in (False, True):
+            file = store.fetch(part.blob, fresh=fresh)
+            if file_sha256(file) == part.sha256:
+                return file
     except FileNotFoundError:
         return None
+    except OSError as error:
+        why = f"{part.blob}: {error.strerror or type(error).__name__}"
+        raise StorageError(store.location, fault_of(error.errno) or "unreachable", why) from error
+    return None
 
 
 def _write_verified(
@@ -113,8 +134,10 @@ def _write_verified(
 
 def _published(work: StitchWork, attempt: Attempt, store: JobStore, part: Path, facts: Facts, started: float) -> Record:
     sha256, size = file_sha256(part), part.stat().st_size
+    _parts(store, work)
     write_final(store, Final(work.joined, sha256, work.audio is not None))
-    publish_out(part, work.out)
+    _parts(store, work)
+    publish_out(part, work.out, sha256)
     seconds = perf_counter() - started
     record = record_of(work, work.out, sha256, size, attempt=attempt.number, seconds=seconds, device="cpu", facts=facts)
     if store.create(work.record_name, record.to_json()):

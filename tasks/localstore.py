@@ -13,29 +13,28 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import BinaryIO, Concatenate
 
-from tasks.errors import StorageError, StorageFault
+from tasks.errors import StorageError, fault_of
 from tasks.location import absolute
 from tasks.store import check_creates_once, publish_file, sync_folder
 
 #: Where attempts keep unfinished files; a name that no user's folder has.
 SCRATCH = ".vsalign-scratch"
 
-_FAULTS: dict[int, StorageFault] = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "full"),
-    **dict.fromkeys((errno.EACCES, errno.EROFS, errno.EPERM), "denied"),
-    **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN, errno.ENODEV), "unreachable"),
-}
+#: Somebody writes into the folder while it is deleted: so often it is begun again.
+_DROP_TRIES = 8
+_BUSY = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 
 
 def storage_error(location: str, error: OSError) -> StorageError | None:
     """``error`` as a fault of the storage at ``location``; None for what is no fault of storage (an absent file, say)."""
-    what = _FAULTS.get(error.errno or 0)
+    what = fault_of(error.errno)
     return StorageError(location, what, error.strerror or type(error).__name__) if what else None
 
 
@@ -108,15 +107,18 @@ class LocalStore:
 
     @_told
     def swap(self, name: str, data: bytes, tag: str) -> bool:
-        with self._swapping():
-            found = self.read_tagged(name)
-            if found is None or found[1] != tag:
-                return False
-            _replace(self.root / name, data)
+        try:
+            with self._swapping():
+                found = self.read_tagged(name)
+                if found is None or found[1] != tag:
+                    return False
+                _replace(self.root / name, data)
+        except FileNotFoundError:
+            return False  # the folder itself is gone
         return True
 
     @_told
-    def fetch(self, name: str) -> Path:
+    def fetch(self, name: str, fresh: bool = False) -> Path:
         file = self._open(name)
         if file is None:
             raise FileNotFoundError(errno.ENOENT, "no such file", f"{self.location}/{name}")
@@ -168,8 +170,15 @@ class LocalStore:
 
     @_told
     def drop(self) -> None:
-        with suppress(FileNotFoundError):
-            shutil.rmtree(self.root)
+        for tries in range(_DROP_TRIES):
+            try:
+                shutil.rmtree(self.root)
+            except OSError as error:
+                if os.path.lexists(self.root) and (error.errno not in _BUSY or tries == _DROP_TRIES - 1):
+                    raise
+            if not os.path.lexists(self.root):
+                break
+            time.sleep(0.02 * 2**tries)
 
     @_told
     def append(self, name: str, line: str) -> None:

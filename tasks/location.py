@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+
+from vsalign.errors import InputError
 
 #: What the address of an object begins with.
 REMOTE_SCHEMES = ("s3://", "gs://")
@@ -11,6 +14,28 @@ REMOTE_SCHEMES = ("s3://", "gs://")
 def is_remote(text: str) -> bool:
     """True for the address of an object, False for a path."""
     return text.startswith(REMOTE_SCHEMES)
+
+
+def check_address(address: str) -> None:
+    """See that an address names a bucket, holds no credentials and leaves no part of its key empty. Raises InputError.
+
+    Stores take "a//b" and "a/b" for two keys; whoever writes the one by mistake finds nothing under the other.
+    """
+    scheme, _, path = address.partition("://")
+    bucket, _, key = path.partition("/")
+    accepted = f"accepted: {scheme}://BUCKET/NAME"
+    if without_credentials(address) != address:
+        why = "the address holds credentials, which belong in the store's own environment"
+        raise InputError(f"{scheme}://***: {why}; {accepted}")
+    if not bucket:
+        raise InputError(f"{address}: the address names no bucket; {accepted}")
+    if key.startswith("/") or "//" in key.rstrip("/"):
+        raise InputError(f"{address}: the address has an empty part (//); {accepted}")
+
+
+def without_credentials(text: str) -> str:
+    """``text`` with *** for what stands before the @ of addresses in it (s3://KEY:SECRET@bucket; a secret may hold /)."""
+    return re.sub(r"://(?:[^/@\s\"']*:[^@\s\"']*|[^/@\s\"']*)@", "://***@", text)
 
 
 def absolute(text: str) -> str:

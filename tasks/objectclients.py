@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from tasks.location import check_address
 from vsalign.errors import InputError
 
 #: For ``put``: only when the key has no object.
@@ -24,6 +25,8 @@ PART_BYTES = 16 << 20
 MOST_PARTS = 9_000
 #: The entry of an object's own metadata that tells whose write it is.
 TOKEN = "vsalign-write"
+#: A connection, and an answer or more of it, are waited for so long; then the client tries again, a few times.
+CONNECT_SECONDS, SILENCE_SECONDS = 10.0, 60.0
 _PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}
 _EXTRAS = {"s3": "s3", "gs": "gcs"}
 
@@ -64,14 +67,15 @@ class ObjectClient(Protocol):
     def download(self, key: str, local: Path) -> None:
         """An object as a file."""
 
+    def abort_uploads(self, prefix: str) -> None:
+        """Give up what killed processes have sent of objects that begin with ``prefix``, and nobody sees, where it is kept."""
+
 
 def open_client(location: str) -> tuple[ObjectClient, str]:
     """The client for an address, and the key of the address in its bucket. Raises InputError for a bad address."""
+    check_address(location)
     scheme, _, path = location.partition("://")
     bucket, _, key = path.partition("/")
-    if not bucket or "@" in bucket:
-        wrong = "names no bucket" if not bucket else "holds credentials, which belong in the store's own environment"
-        raise InputError(f"{scheme}://{'***' if bucket else ''}: the address {wrong}; accepted: {scheme}://BUCKET/FOLDER")
     files = file_system(scheme)
     if scheme == "s3":
         from tasks.s3client import S3Client
@@ -98,7 +102,10 @@ def _file_system(scheme: str, pid: int, environment: int) -> Any:
         if scheme == "s3":
             from s3fs import S3FileSystem
 
-            return S3FileSystem(**options)
+            return S3FileSystem(**options, config_kwargs={"connect_timeout": CONNECT_SECONDS, "read_timeout": SILENCE_SECONDS})
+        # Without them a server that falls silent is waited for without end.
+        from aiohttp import ClientTimeout
+
         # The plain class: the extended one asks another service what kind of bucket it is.
         from gcsfs.core import GCSFileSystem
     except ImportError:
@@ -107,7 +114,8 @@ def _file_system(scheme: str, pid: int, environment: int) -> Any:
         ) from None
     # It logs every refused request with its traceback, those too that we expect.
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
-    return GCSFileSystem(**options)
+    silence = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+    return GCSFileSystem(**options, requests_timeout=silence)
 
 
 def part_bytes(size: int) -> int:

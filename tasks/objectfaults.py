@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tasks.errors import StorageError, StorageFault
+from tasks.errors import StorageError, StorageFault, fault_of
+from tasks.location import without_credentials
 from vsalign.errors import InputError
 
 _SECRET_NAMES = re.compile(r"SECRET|TOKEN|PASSWORD|ACCESS_KEY|CREDENTIAL|PASSPHRASE|APIKEY|API_KEY|PRIVATE_KEY")
@@ -66,19 +66,19 @@ def scrubbed(text: str) -> str:
     for name, value in os.environ.items():
         if len(value) >= 6 and _SECRET_NAMES.search(name.upper()):
             text = text.replace(value, "***")
-    text = re.sub(r"://[^/@\s\"']+@", "://***@", text)
+    text = without_credentials(text)
     text = re.sub(r"(?i)([?&][^=&\s]*(?:signature|credential|token|secret|key)[^=&\s]*=)[^&\s\"']+", r"\1***", text)
     return " ".join(text.split())[:300]
 
 
 def _fault(error: BaseException) -> StorageFault:
     status, code = http_status(error), error_code(error)
-    numbers = {cause.errno for cause in _chain(error) if isinstance(cause, OSError)}
-    if code in _FULL_CODES or status == 507 or numbers & {errno.ENOSPC, errno.EDQUOT}:
+    faults = {fault_of(cause.errno) for cause in _chain(error) if isinstance(cause, OSError)}
+    if code in _FULL_CODES or status == 507 or "full" in faults:
         return "full"
     names = " ".join(type(cause).__name__ for cause in _chain(error))
-    denied = isinstance(error, PermissionError) or str(error).startswith("Forbidden") or status in {401, 403}
-    return "denied" if denied or any(name in names for name in _DENIED_CLASSES) else "unreachable"
+    refused = isinstance(error, PermissionError) or str(error).startswith("Forbidden") or status in {401, 403}
+    return "denied" if refused or "denied" in faults or any(name in names for name in _DENIED_CLASSES) else "unreachable"
 
 
 def _why(error: BaseException) -> str:

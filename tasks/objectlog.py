@@ -45,7 +45,9 @@ class ObjectLog:
     def flush(self) -> None:
         """Write all lines now. Raises StorageError; they are kept for the next time then."""
         with self._writing:
-            for name in sorted(self._unwritten):
+            with self._lock:
+                names = sorted(self._unwritten)
+            for name in names:
                 self._flush_one(name)
 
     def _flush_one(self, name: str) -> None:

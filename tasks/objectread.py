@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.errors import SourceChanged, StorageError
+from tasks.location import check_address
 from tasks.objectclients import file_system
 from tasks.objectfaults import faults_told
 
@@ -57,8 +58,9 @@ def open_object(address: str, version: str = "") -> ObjectReader:
     """The object as it is now, which must be of ``version`` unless that is "".
 
     Raises FileNotFoundError, or with a ``version`` SourceChanged; IsADirectoryError; StorageError; InputError where the store's
-    client is not installed.
+    client is not installed, and for a bad address.
     """
+    check_address(address)
     try:
         # Nobody waits long for an address that is mistyped; a film that was read before is worth waiting for.
         details, read = _told(address, lambda: _opened(address), PAUSES if version else ())

@@ -12,6 +12,7 @@ import shutil
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property, partial, wraps
 from pathlib import Path
 from typing import Concatenate
@@ -78,13 +79,17 @@ class ObjectStore:
         return self._client.put(self._prefix + name, data, tag)
 
     @_told
-    def fetch(self, name: str) -> Path:
+    def fetch(self, name: str, fresh: bool = False) -> Path:
         key = self._prefix + name
         found = self._client.stat(key)
         if found is None:
             raise FileNotFoundError(errno.ENOENT, "no such object", f"{self.location}/{name}")
         address = f"{self.location}/{name}"
-        return self._copies.take(address, found.tag, found.size, lambda local: self._client.download(key, local), self._held)
+
+        def download(local: Path) -> None:
+            self._client.download(key, local)
+
+        return self._copies.take(address, found.tag, found.size, download, self._held, fresh)
 
     @_told
     def size(self, name: str) -> int | None:
@@ -143,20 +148,26 @@ class ObjectStore:
     def clear_scratch(self) -> None:
         nodefolder.drop_dead("scratch")
         nodefolder.drop_dead("held")
+        with suppress(StorageError):  # tidiness: who may not see them goes on without
+            self._abort_uploads()
 
     def self_test(self) -> None:
         check_creates_once(self)
 
     @cached_property
     def _held(self) -> Path:
-        nodefolder.drop_dead("held")
         folder = nodefolder.process_folder("held")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return folder
 
     @cached_property
     def _copies(self) -> BlobCache:
-        return BlobCache(nodefolder.node_folder("copies"), nodefolder.cache_limit_bytes())
+        return BlobCache(nodefolder.node_folder("copies"), nodefolder.cache_share_bytes())
+
+    @_told
+    def _abort_uploads(self) -> None:
+        if self._prefix:
+            self._client.abort_uploads(self._prefix)
 
 
 def _write(client: ObjectClient, location: str, prefix: str, name: str, data: bytes) -> None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import glob
 import os
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.errors import StorageError
-from tasks.location import is_remote, name, parent, suffix
+from tasks.errors import StorageError, fault_of
+from tasks.location import check_address, is_remote, name, parent, suffix
 from tasks.objectfaults import faults_told
 from tasks.store import file_sha256, open_store, publish_file
 from vsalign.errors import InputError
 
 if TYPE_CHECKING:
-    from tasks.objectclients import ObjectClient
+    from tasks.objectclients import ObjectClient, ObjectFacts
 
 #: The note by which an object of ours tells its hash without being read.
 _SHA256 = "vsalign-sha256"
@@ -25,17 +26,16 @@ _SHA256 = "vsalign-sha256"
 def out_size(location: str) -> int | None:
     """Bytes of the file or object, None when there is none. Raises StorageError."""
     if is_remote(location):
-        return open_store(parent(location)).size(name(location))
-    return os.path.getsize(location) if os.path.isfile(location) else None
+        found = _stat_object(location)
+        return found.size if found else None
+    return _file_size(location)
 
 
 def out_sha256(location: str) -> str | None:
     """Hex sha256 of its bytes, None when there is none; an object that we published tells its own. Raises StorageError."""
     if not is_remote(location):
-        return file_sha256(Path(location)) if os.path.isfile(location) else None
-    client, key = _client(location)
-    with faults_told(location):
-        found = client.stat(key)
+        return file_sha256(Path(location)) if _file_size(location) is not None else None
+    found = _stat_object(location)
     if found is None or _SHA256 in found.notes:
         return found.notes[_SHA256] if found else None
     store = open_store(parent(location))
@@ -70,7 +70,9 @@ def publish_out(local: Path, location: str, sha256: str = "") -> None:
 def write_out(location: str, data: bytes) -> None:
     """``data`` as the whole content of ``location``; raises as :func:`publish_out`."""
     if is_remote(location):
-        open_store(parent(location)).replace(name(location), data)
+        client, key = _client(location)
+        with faults_told(location):
+            client.put(key, data)
         return
     out = Path(location).resolve()
     part = out.with_name(f".{out.name}.part")
@@ -93,12 +95,30 @@ def check_writable(location: str) -> None:
     """See that an object may be written beside ``location``. Raises InputError; a path is seen to without writing elsewhere."""
     if not is_remote(location):
         return
+    check_address(location)
     store, trial = open_store(parent(location)), f".write-test-{secrets.token_hex(8)}"
     try:
         store.replace(trial, b"")
         store.remove([trial])
     except StorageError as error:
         raise InputError(str(error)) from None
+
+
+def _file_size(path: str) -> int | None:
+    """Bytes of a file, None when there is none; a disk that gives no answer is not taken for that."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StorageError(path, fault_of(error.errno) or "unreachable", error.strerror or type(error).__name__) from error
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _stat_object(location: str) -> ObjectFacts | None:
+    client, key = _client(location)
+    with faults_told(location):
+        return client.stat(key)
 
 
 def _stem(location: str) -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.errors import StorageError
+from tasks.errors import StorageError, fault_of
 
-_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-_DENIED = frozenset((errno.EACCES, errno.EROFS, errno.EPERM))
 #: With less than this free a write that failed without a reason failed for want of space (NumPy names none).
 _NEARLY_FULL_BYTES = 1 << 20
 
@@ -51,11 +48,14 @@ def causes_of(error: BaseException | None) -> Iterator[BaseException]:
 def _refusal(error: OSError, folders: Sequence[str]) -> StorageError | None:
     where = _folder_of(error, folders)
     why = error.strerror or str(error) or type(error).__name__
-    if error.errno in _FULL:
+    told = fault_of(error.errno)
+    if told == "full":
         place = where or next((folder for folder in folders if _is_nearly_full(folder)), folders[0])
         return StorageError(place, "full", f"{why}{_space(place)}")
-    if error.errno in _DENIED:
-        return StorageError(where, "denied", why) if where else None
+    if told is not None:
+        # Elsewhere it is the film that cannot be read. A broken read or write names no file: then the folder itself is asked.
+        where = where or ("" if error.filename or told == "denied" else _silent(folders))
+        return StorageError(where, told, why) if where else None
     if error.errno is None or error.errno == 0:
         full = next((folder for folder in folders if _is_nearly_full(folder)), "")
         return StorageError(full, "full", f"{why}{_space(full)}") if full else None
@@ -66,6 +66,17 @@ def _folder_of(error: OSError, folders: Sequence[str]) -> str:
     """Which of ``folders`` the error's file lies in; "" for another one or none."""
     names = [os.path.abspath(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     return next((folder for folder in folders for name in names if name == folder or name.startswith(f"{folder}/")), "")
+
+
+def _silent(folders: Sequence[str]) -> str:
+    """Which of ``folders`` gives no answer; "" when all do. An address is none."""
+    for folder in folders:
+        try:
+            os.stat(folder)
+        except OSError as error:
+            if fault_of(error.errno) == "unreachable":
+                return folder
+    return ""
 
 
 def _is_nearly_full(folder: str) -> bool:

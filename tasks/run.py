@@ -15,7 +15,8 @@ from tasks.errors import OutOfMemory
 from tasks.memory import begin_peak, peak_facts, shortage_of
 from tasks.progress import OnFrame
 from tasks.refusal import refusals_told
-from tasks.store import JobStore, open_store
+from tasks.sight import open_job_store
+from tasks.store import JobStore
 from tasks.thrift import LEVELS, Thrift, give_back_at_once
 from tasks.work import (
     Attempt,
@@ -42,7 +43,7 @@ def perform(work: Work, attempt: Attempt, on_frame: OnFrame) -> Record:
     Where memory does not suffice the unit begins anew at the next level of thrift. What happened is left in the job directory's
     logs/. Raises StorageError when a disk or store refuses, OutOfMemory when the last level fails, and what the work raises.
     """
-    store = open_store(work.job_dir)
+    store = open_job_store(work.job_dir)
     done = find_record(store, work)
     if done is not None:
         return done

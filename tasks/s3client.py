@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,9 @@ class S3Client:
             named = [{"Key": key} for key in wanted[start : start + 1000]]
             answer = self._call("delete_objects", Delete={"Objects": named, "Quiet": True})
             for refused in answer.get("Errors", ()):
-                raise PermissionError(f"{refused.get('Key')}: {refused.get('Code')}")
+                told = f"{refused.get('Key')}: {refused.get('Code')}"
+                # Anything else ("InternalError", "SlowDown") may pass.
+                raise PermissionError(told) if str(refused.get("Code")).startswith("AccessDenied") else OSError(told)
 
     def copy(self, source: str, target: str) -> None:
         self._call("copy_object", Key=target, CopySource={"Bucket": self._bucket, "Key": source})
@@ -87,6 +90,17 @@ class S3Client:
 
     def download(self, key: str, local: Path) -> None:
         self._files.get_file(f"{self._bucket}/{key}", str(local))
+
+    def abort_uploads(self, prefix: str) -> None:
+        more: dict[str, Any] = {}
+        while True:
+            page = self._call("list_multipart_uploads", Prefix=prefix, **more)
+            for begun in page.get("Uploads", ()):
+                with suppress(FileNotFoundError):  # it has ended meanwhile
+                    self._call("abort_multipart_upload", Key=begun["Key"], UploadId=begun["UploadId"])
+            if not page.get("IsTruncated"):
+                return
+            more = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     def _call(self, method: str, **options: Any) -> Any:
         return self._files.call_s3(method, Bucket=self._bucket, **options)

@@ -48,8 +48,11 @@ class JobStore(Protocol):
     def swap(self, name: str, data: bytes, tag: str) -> bool:
         """Replace ``name`` only while its content has ``tag``; False, and nothing written, when it has changed or is gone."""
 
-    def fetch(self, name: str) -> Path:
-        """A file on this machine with the content: not to be written. Raises FileNotFoundError when absent."""
+    def fetch(self, name: str, fresh: bool = False) -> Path:
+        """A file on this machine with the content: not to be written. ``fresh``: not a copy made earlier, which may be bad.
+
+        Raises FileNotFoundError when the store itself says that it is absent.
+        """
 
     def size(self, name: str) -> int | None:
         """Size in bytes, or None when absent."""

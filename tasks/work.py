@@ -162,6 +162,7 @@ class Part:
     record: str
     blob: str
     sha256: str
+    size_bytes: int
     ref_frames: FrameRange
 
 
@@ -170,7 +171,8 @@ class StitchWork(Work):
     """All segments and the sound -> the film at ``out``, verified before it is published. Its record's blob is ``out``."""
 
     parts: str
-    """Name, in the job directory, of the list of segments (``Part``), which is too long to send about."""
+    """Name, in the job directory, of the list of segments (``Part``), which is too long to send about. Of this run alone: once
+    it is gone, another run has the say over OUT."""
     out: str
     """Where the film goes: an absolute path that this worker shares, or an address."""
     audio: AudioCopy | None

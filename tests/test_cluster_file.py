@@ -101,6 +101,32 @@ def test_workers_start_a_watcher_that_exists(name):
     assert len(commands) == 1 and commands[0].endswith("&") and options == ["--file"]
 
 
+def test_a_machine_that_starts_again_forgets_its_last_drain(name):
+    commands = load(name)["worker_start_ray_commands"]
+    watch = next(n for n, line in enumerate(commands) if "vsalign spot-watch" in line and "pkill" not in line)
+    file = shlex.split(commands[watch].partition("<")[0])[-1]
+    assert f"rm -f {file}" in commands[:watch]
+
+
+def test_every_machine_has_room_for_torch_and_aws_heads_may_start_the_others():
+    for kind, spec in load("cluster.yaml")["available_node_types"].items():
+        config = spec["node_config"]
+        assert config["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"] >= 50, kind
+        assert config["IamInstanceProfile"]["Name"].startswith("YOUR_"), kind
+    types = load("cluster.yaml")["available_node_types"]
+    assert types["head"]["node_config"]["IamInstanceProfile"] != types["gpu"]["node_config"]["IamInstanceProfile"]
+    for kind, spec in load("examples/cluster-gcp.yaml")["available_node_types"].items():
+        assert spec["node_config"]["disks"][0]["initializeParams"]["diskSizeGb"] >= 50, kind
+
+
+def test_a_cluster_that_begins_without_a_gpu_is_asked_for_one():
+    assert "--device cuda" in load(KUBERAY_FILE)["spec"]["entrypoint"]
+    for file in (*LAUNCHER_FILES, "docs/cluster.md"):
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert all("--device cuda" in line for line in text.splitlines() if "render" in line and "--address auto" in line)
+        assert "--device cuda" in text
+
+
 def test_the_object_store_is_small_on_every_machine(name):
     cluster = load(name)
     starts = [line for part in ("head", "worker") for line in cluster[f"{part}_start_ray_commands"] if "ray start" in line]

@@ -15,6 +15,10 @@ import orchestrator.resume
 import tasks.render
 import tasks.scan
 from orchestrator.cli import run
+from orchestrator.jobrun import UnitsDone
+from orchestrator.report import StageReport
+from orchestrator.state import AttemptFailed, Cause
+from orchestrator.supervise import StageOutcome
 from tasks.commit import find_record
 from tasks.errors import DamagedResults, StitchError
 from tasks.join import join_film
@@ -255,4 +259,31 @@ def test_damaged_segments_lose_their_records_and_whole_ones_keep_them(stitch: St
         # The next attempt is told by the record that is missing, before it reads a film's worth of files again.
         monkeypatch.setattr("tasks.join.file_sha256", lambda path: pytest.fail("read again"))
     assert len(list((JOB / "done").glob("render-*"))) == NUM // CHUNK - 1
-    assert list((JOB / "retired").glob("*render-00003*")) and not (JOB / victim.blob).exists()
+    # The file stays: it may be whole, and only have been read wrong.
+    assert list((JOB / "retired").glob("*render-00003*")) and (JOB / victim.blob).exists()
+
+
+def test_what_only_the_joining_machine_missed_is_joined_again_once(job: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    real, stitched = orchestrator.finish.do_units, []
+
+    def failing(times: int):
+        def do(run_, stage, noun, works, kind):
+            if stage != "stitch":
+                return real(run_, stage, noun, works, kind)
+            stitched.append(works[0].parts)
+            if len(stitched) > times:
+                return real(run_, stage, noun, works, kind)
+            failure = AttemptFailed(works[0].name, 1, Cause.CODE, "damaged: render-00001")
+            return UnitsDone({}, StageOutcome({}, {works[0].name: failure}), StageReport(stage, 0, 0.0))
+
+        return do
+
+    monkeypatch.setattr(orchestrator.finish, "do_units", failing(99))
+    assert run(["resume", str(JOB), "--quiet"]) == 1
+    assert len(stitched) == 2 and "damaged: render-00001" in capsys.readouterr().err
+    stitched.clear()
+    monkeypatch.setattr(orchestrator.finish, "do_units", failing(1))
+    assert run(["resume", str(JOB), "--quiet"]) == 0
+    # Each try has its own list of parts, and nothing of an earlier one may come after it.
+    assert len(set(stitched)) == 2
+    assert_the_same()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from orchestrator.config import JobConfig, load_job_file
 from orchestrator.inputs import Inputs
 from orchestrator.jobdir import JobDir, bounds_for, check_job_dir, discard, is_begun, open_job, saved_config
+from orchestrator.lease import held
 from orchestrator.outcheck import check_out_path
 from orchestrator.stopping import StopRequest
 from tasks import location
@@ -103,7 +105,8 @@ def test_what_is_no_job_directory_is_refused_and_left_alone(place: str, inputs: 
     assert store.entries() == {"holiday.jpg"}
 
 
-def test_what_a_job_killed_while_it_began_left_is_no_other_job(place: str, inputs: Inputs):
+def test_what_a_job_killed_while_it_began_left_is_no_other_job(place: str, inputs: Inputs, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("orchestrator.jobdir.held", partial(held, ttl_s=1.0))  # a torn lease is watched for its time to live
     store = open_store(place)
     for name in ("lease.json", "probe/clip.npz", ".self-test-0"):
         store.replace(name, b"")
@@ -142,6 +145,16 @@ def test_paths_of_a_job_file_are_taken_from_its_folder_and_addresses_left_alone(
     values = load_job_file(path)
     assert (values["clip"], values["ref"]) == ("s3://films/clip.mkv", str(tmp_path / "ref.mkv"))
     assert (values["out"], values["run"]["job"]) == ("gs://films/out.mkv", "s3://films/job")
+
+
+def test_a_whole_bucket_is_no_job_directory(s3: S3Bucket, inputs: Inputs):
+    for address in (s3.address, f"{s3.address}/"):
+        with pytest.raises(InputError, match=r"whole bucket is no job directory; accepted: s3://\S+[^/]/FOLDER$"):
+            check_job_dir(config_of(run={"job": address}), inputs)
+    with pytest.raises(InputError, match="credentials") as error:
+        check_job_dir(config_of(run={"job": f"s3://key:{SECRET}@bucket"}), inputs)
+    assert SECRET not in str(error.value)
+    discard(JobDir(open_store(s3.address), made_here=True))  # which may not be dropped; that is nobody's trouble
 
 
 def test_out_in_a_bucket_is_looked_at_before_work(s3: S3Bucket):

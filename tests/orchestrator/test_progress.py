@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -72,3 +75,34 @@ def test_frames_of_running_units_never_count_beyond_the_stage(screen: io.StringI
         view.unit_done(work(), record())
         view.running(7)
     assert "20/20" in screen.getvalue()
+
+
+#: A stage of forty lines, long enough that the reader has gone before its end; what the command prints; how it ends.
+RUN = """
+import sys, time
+from orchestrator import progress
+from orchestrator.listeners import Listeners
+from tests.factories import work
+progress.PLAIN_INTERVAL_S = 0.0
+ui = progress.Ui()
+with ui.stage("render", 400) as view:
+    for n in range(40):
+        Listeners({"the display": view}, ui.say).tick(n, None)
+        ui.say("a line")
+        time.sleep(0.01)
+progress.stdout_line("the report")
+progress.stderr_line("an error")
+open(sys.argv[1], "w").write("to the end")
+sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(
+    "tail", ["2>&1 | head -1", "2>&1 >/dev/null | head -1", "| head -c0", "2>&-", "2>/dev/full >/dev/full"]
+)
+def test_a_run_whose_reader_has_gone_goes_on_to_its_own_end(tmp_path: Path, tail: str):
+    root = Path(__file__).parent.parent.parent
+    line = f"{sys.executable} -c '{RUN}' {tmp_path}/end {tail}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], cwd=root, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3, done.stderr
+    assert (tmp_path / "end").read_text() == "to the end" and "Traceback" not in done.stderr

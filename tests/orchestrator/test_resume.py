@@ -1,6 +1,8 @@
 """What a later run reuses, what it does again, and the words it finds for why."""
 
+import errno
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 import orchestrator.resume
 from orchestrator.resume import Found, find_results, load_records, sort_units
 from tasks.commit import retire_result
+from tasks.errors import StorageError
 from tasks.localstore import LocalStore
 from tasks.work import ScanWork
 from tests.factories import record, work
@@ -83,11 +86,32 @@ def test_files_with_other_bytes_than_recorded_are_put_aside_and_told(tmp_path: P
     reuse = find_results(store, units, lambda line: None)
     assert list(reuse.done) == ["a-1", "a-3"] and reuse.todo == [units[1]]
     assert reuse.describe("scans") == "reused 2 scans, damaged 1 (bytes differ from the record), missing 0"
-    assert store.read(units[1].record_name) is None and store.read("scan/a-2.npy") is None
+    assert store.read(units[1].record_name) is None and store.read("scan/a-2.npy") == b"Bytes", "nothing is thrown away"
     assert [name.rpartition("-")[0][-3:] for name in store.names("retired")] == ["a-2"]
     assert store.read("scan/a-1.npy") == b"bytes" and reuse.has_news
     again = find_results(store, units, lambda line: None)
     assert again.num_damaged == 0 and again.num_missing == 1
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES])
+def test_a_file_that_cannot_be_read_now_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int):
+    store = LocalStore(tmp_path)
+    unit = stored(store, "a-1")
+
+    def fail(path: Path) -> str:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(orchestrator.resume, "file_sha256", fail)
+    with pytest.raises(StorageError):
+        find_results(store, [unit], lambda line: None)
+    assert store.read(unit.record_name) is not None and store.read("scan/a-1.npy") == b"bytes"
+
+
+def test_a_file_that_reads_badly_once_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store, real, answers = LocalStore(tmp_path), orchestrator.resume.file_sha256, ["0" * 64]
+    unit = stored(store, "a-1")
+    monkeypatch.setattr(orchestrator.resume, "file_sha256", lambda path: answers.pop() if answers else real(path))
+    assert list(find_results(store, [unit], lambda line: None).done) == ["a-1"] and not answers
 
 
 def test_files_in_an_object_store_are_not_read_before_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -204,7 +204,7 @@ def test_stale_are_those_with_a_record_of_other_settings_only():
 class Broken:
     """A listener on a disk that is full, or with a fault of its own."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.error, self.calls = error, 0
 
     def tick(self, frames_running: int, census: Census) -> None:
@@ -231,9 +231,31 @@ def test_a_listener_that_cannot_write_stops_neither_the_others_nor_the_run_and_i
     assert len(said) == 1 and said[0].startswith("the disk could not be written (")
 
 
-def test_an_error_of_ours_is_not_swallowed():
-    with pytest.raises(AssertionError):
-        Listeners({"a": Broken(AssertionError())}, print).tick(0, CENSUS)
+@pytest.mark.parametrize("name", ["the ledger", "the display", "metrics", "journal.jsonl", PROGRESS])
+def test_a_fault_of_our_own_in_one_that_only_looks_is_told_once_and_stops_nothing(name: str):
+    said: list[str] = []
+    broken, ledger = Broken(KeyError("x")), Ledger()
+    all_of_them = Listeners({name: broken, "the other": ledger}, said.append)
+    for _ in range(3):
+        all_of_them.unit_failed(work(), failed(work().name, 1, Cause.CODE), False)
+    assert said == [f"{name} has a fault (KeyError: 'x'); the run goes on"] and ledger.failures["code"] == 3
+
+
+def test_listeners_that_cannot_even_begin_stop_nothing(store: MemoryStore, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object) -> None:
+        raise RuntimeError("no")
+
+    said: list[str] = []
+    monkeypatch.setattr("orchestrator.listeners.metrics_listener", broken)
+    monkeypatch.setattr("orchestrator.listeners.SnapshotListener", broken)
+    with stage_listeners(store, Ledger(), "scan", [work()], [], Ledger(), said.append) as listener:
+        listener.unit_started(work(), Attempt(), HERE)
+    assert "submitted" in store.files["journal.jsonl"].decode() and len(said) == 2
+
+
+def test_a_request_to_stop_is_no_fault():
+    with pytest.raises(KeyboardInterrupt):
+        Listeners({"a": Broken(KeyboardInterrupt())}, print).tick(0, CENSUS)
 
 
 def test_a_user_who_cannot_be_told_does_not_stop_it_either():

@@ -110,6 +110,16 @@ def test_a_file_is_enough(tmp_path: Path):
     assert notice is not None and 39 < notice.seconds <= 40
 
 
+def test_a_file_left_from_a_drain_that_the_machine_has_outlived_is_no_notice(tmp_path: Path):
+    file = tmp_path / "drain"
+    looking = Places(WatchPlan(file, NOWHERE, NOWHERE), print)
+    file.write_text("120")
+    os.utime(file, (time.time() - 200, time.time() - 200))
+    assert looking.look() is None
+    file.write_text("120")
+    assert looking.look() is not None, "written again, it counts"
+
+
 def test_a_proxy_in_the_environment_is_not_asked(monkeypatch):
     monkeypatch.setenv("http_proxy", NOWHERE)
     with metadata_service(Cloud({ACTION: aws_text(60)})) as cloud:

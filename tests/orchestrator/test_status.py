@@ -19,7 +19,7 @@ from orchestrator.status import JobLook
 from orchestrator.statusview import status_line, status_text
 from tasks.store import JobStore, open_store
 from tasks.work import Attempt
-from tests.orchestrator.jobs import CENSUS, NODE, WORKS, make_job, publish, run_half
+from tests.orchestrator.jobs import CENSUS, NODE, WORKS, make_job, publish, run_all, run_half
 from vsalign.errors import InputError
 
 
@@ -86,6 +86,30 @@ def test_the_keys_are_the_same_in_every_state(job: JobStore):
     assert [s["state"] for s in (bare, half, working, published)] == ["stopped", "stopped", "working", "published"]
     for status in (bare, half, working, published):
         assert json.loads(json.dumps(status)) == status and status_text(status) and status_line(status)
+
+
+def test_a_film_counts_until_another_run_takes_the_lease(job: JobStore):
+    with held(job, False, print):
+        run_all(job)
+        publish(job)
+    told = JobLook(job.location).look()
+    assert told["state"] == "published" and told["stage"] == "stitch"
+    with held(job, False, print):
+        pass  # a run that was killed before its first stage
+    assert JobLook(job.location).look()["state"] == "stopped"
+    (Path(job.location) / "lease.json").write_bytes(b"{")
+    assert JobLook(job.location).look()["state"] == "stopped", "whose lease it was, nobody knows"
+    (Path(job.location) / "lease.json").unlink()
+    assert JobLook(job.location).look()["state"] == "published", "no run is known of after the one that published"
+    run_half(job)
+    assert JobLook(job.location).look()["state"] == "stopped"
+
+
+def test_what_a_killed_run_left_unfinished_is_not_told_of_a_published_film(job: JobStore):
+    run_half(job)
+    publish(job)
+    status = JobLook(job.location).look()
+    assert (status["state"], status["stage"], status["units"], status["parked"]) == ("published", None, None, [])
 
 
 def test_an_old_directory_without_progress_tells_from_records_and_journal(job: JobStore):

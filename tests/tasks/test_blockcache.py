@@ -78,7 +78,7 @@ def test_eight_processes_together_keep_the_limit(tmp_path: Path) -> None:
     assert used(tmp_path) <= 400_000
 
 
-def test_half_of_the_disk_is_left_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_of_the_disk_is_left_free_by_both_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage:
         free = 20_000
 
@@ -87,7 +87,7 @@ def test_half_of_the_disk_is_left_free(tmp_path: Path, monkeypatch: pytest.Monke
     for number in range(100):
         cache.put("film", number, block(number))
         cache._unswept = 10**6
-    assert used(tmp_path) < 25_000
+    assert 5_000 < used(tmp_path) <= 10_000
 
 
 def test_a_disk_that_takes_nothing_costs_only_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +156,7 @@ def test_the_node_says_where_and_how_large(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("VSALIGN_CACHE", str(tmp_path / "here"))
     monkeypatch.setenv("VSALIGN_CACHE_GB", "0.5")
     cache = node_cache()
-    assert cache and cache.limit_bytes == 500_000_000 and cache.folder.is_relative_to(tmp_path / "here")
+    assert cache and cache.limit_bytes == 250_000_000 and cache.folder.is_relative_to(tmp_path / "here")
     assert node_cache() is cache, "one per process, so that what it has added is counted"
     monkeypatch.setenv("VSALIGN_CACHE_GB", "0")
     assert node_cache() is None

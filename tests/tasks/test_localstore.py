@@ -147,6 +147,37 @@ def test_a_file_in_the_folders_place_has_entries_so_that_it_is_not_taken_for_not
     assert store.entries() == {"job"} and store.read("job.json") is None
 
 
+def test_a_swap_in_a_folder_that_is_gone_fails_like_one_of_a_name_that_is_gone(store: LocalStore, monkeypatch):
+    store.create("lease.json", b"one")
+    _, tag = store.read_tagged("lease.json") or (b"", "")
+    with monkeypatch.context() as racing:
+        # Dropped between the look and the write.
+        racing.setattr("tasks.localstore._replace", lambda target, data: (store.drop(), target.write_bytes(data)))
+        assert not store.swap("lease.json", b"two", tag)
+    assert not store.swap("lease.json", b"two", tag) and not store.root.exists()
+
+
+def test_a_folder_that_somebody_still_writes_into_is_dropped(store: LocalStore, monkeypatch: pytest.MonkeyPatch):
+    store.create("lease.json", b"one")
+    rmdir, late = os.rmdir, [1, 2]
+
+    def written_meanwhile(path: object, **where: object) -> None:
+        if late and store.root.exists():
+            (store.root / f".lease.json.{late.pop()}").write_bytes(b"")
+        rmdir(path, **where)
+
+    monkeypatch.setattr("os.rmdir", written_meanwhile)
+    store.drop()
+    assert not store.root.exists() and not late
+
+
+def test_a_folder_that_may_not_be_dropped_is_told_at_once(store: LocalStore, monkeypatch: pytest.MonkeyPatch):
+    store.create("lease.json", b"one")
+    monkeypatch.setattr("os.rmdir", failing(errno.EACCES))
+    with pytest.raises(StorageError, match="access refused"):
+        store.drop()
+
+
 def test_scratch_is_cleared_and_never_listed(store: LocalStore):
     (store.scratch() / "half.mkv").write_bytes(b"half")
     assert store.names("") == []

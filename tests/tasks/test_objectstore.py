@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.blobcache import BlobCache
 from tasks.errors import StorageError
+from tasks.nodefolder import process_folder
 from tasks.objectclients import MOST_PARTS, PART_BYTES, part_bytes
 from tasks.objectfaults import scrubbed
 from tasks.objectlog import ObjectLog
@@ -224,64 +224,38 @@ def test_a_whole_bucket_is_never_dropped(s3: S3Bucket):
     assert store.read("film.mkv") == b"precious"
 
 
-def test_a_fetched_object_comes_over_the_network_once_for_all_stores_of_the_machine(store: ObjectStore, s3: S3Bucket):
-    store.replace("seg/a.mkv", b"content")
-    first = store.fetch("seg/a.mkv")
-    other = ObjectStore(store.location)
-    s3.server.requests.clear()
-    second = other.fetch("seg/a.mkv")
-    assert "GET" not in {method for method, path in s3.server.requests if path.endswith("seg/a.mkv")}
-    del other
-    assert first.read_bytes() == b"content" and not second.exists()
-
-
-def test_copies_stay_within_the_limit_and_those_in_use_stay(tmp_path: Path):
-    folder, ours, others = (tmp_path / name for name in ("copies", "ours", "others"))
-    for made in (folder, ours, others):
-        made.mkdir()
-    cache = BlobCache(folder, 3000)
-    taken = []
-    for number in range(6):
-        into = ours if number == 0 else others
-        path = cache.take(f"s3://b/{number}", "tag", 1000, lambda aside: aside.write_bytes(bytes(1000)) and None, into)
-        os.utime(path, (number, number))
-        taken.append(path)
-        if into == others:
-            path.unlink()
-    kept = sorted(path.stat().st_mtime for path in folder.iterdir())
-    assert kept == [0, 4, 5] and taken[0].read_bytes() == bytes(1000)
-
-
-def test_a_copy_that_came_short_is_not_kept(tmp_path: Path):
-    (tmp_path / "copies").mkdir()
-    cache = BlobCache(tmp_path / "copies", 3000)
-    with pytest.raises(StorageError, match="999 bytes instead of 1000"):
-        cache.take("s3://b/a", "tag", 1000, lambda aside: aside.write_bytes(bytes(999)) and None, tmp_path)
-    assert not list((tmp_path / "copies").iterdir()) and len(list(tmp_path.iterdir())) == 1
-
-
-def test_a_full_disk_lets_copies_go_and_then_says_so(tmp_path: Path):
-    (tmp_path / "copies").mkdir()
-    cache = BlobCache(tmp_path / "copies", 3000)
-    (tmp_path / "copies" / "old").write_bytes(b"old")
-
-    def no_room(aside: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(StorageError, match="VSALIGN_CACHE") as error:
-        cache.take("s3://b/a", "tag", 1000, no_room, tmp_path)
-    assert error.value.what == "full" and not list((tmp_path / "copies").iterdir())
+def dead_folder() -> Path:
+    code = "import sys; from tasks.nodefolder import process_folder; print(process_folder('scratch'))"
+    return Path(
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    )
 
 
 def test_scratch_of_dead_processes_goes_and_that_of_living_ones_stays(store: ObjectStore):
-    code = "import sys; from tasks.nodefolder import process_folder; print(process_folder('scratch'))"
-    dead = Path(
-        subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    )
-    alive = store.scratch()
+    dead = dead_folder()
     assert dead.is_dir()
+    alive = store.scratch()
+    assert not dead.exists(), "on workers, where nobody clears"
+    dead = dead_folder()
+    store.scratch()
+    assert dead.exists(), "looked for once"
     store.clear_scratch()
     assert alive.is_dir() and not dead.exists()
+
+
+def test_a_folder_of_another_machine_is_left_alone(store: ObjectStore, monkeypatch: pytest.MonkeyPatch):
+    """Their spaces of process ids bear the same number; only the boot of the machine tells them apart."""
+    real = Path.read_text
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(Path, "read_text", lambda path, **how: "be57-00" if path.name == "boot_id" else real(path, **how))
+        theirs = process_folder("scratch")
+    alive = theirs.with_name("-".join([*theirs.name.split("-")[:1], "999999999", "7", "00"]))
+    theirs.rename(alive)
+    store.clear_scratch()
+    assert alive.exists()
+    os.utime(alive, (0, 0))
+    store.clear_scratch()
+    assert not alive.exists(), "after days it is nobody's"
 
 
 def test_lines_reach_the_store_by_themselves(store: ObjectStore, monkeypatch: pytest.MonkeyPatch):

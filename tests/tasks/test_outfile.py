@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,37 @@ def test_out_appears_whole_over_what_was_there_and_tells_its_hash(out: str, tmp_
     assert out_size(out) == 4 and out_sha256(out) == sha256 and not part.exists()
     beside = open_store(location.parent(out))
     assert beside.names("") == [location.name(out)] and beside.read(location.name(out)) == b"film"
+
+
+def test_out_has_one_key_and_an_address_that_could_mean_two_is_refused(s3: S3Bucket, tmp_path: Path):
+    out = f"{s3.address}/films//out.mkv"
+    (tmp_path / "film").write_bytes(b"film")
+    for use in (
+        out_size,
+        out_sha256,
+        check_writable,
+        lambda out: publish_out(tmp_path / "film", out),
+        lambda out: write_out(out, b""),
+    ):
+        with pytest.raises(InputError, match="empty part"):
+            use(out)
+    assert open_store(s3.address).entries() == set() and (tmp_path / "film").exists()
+
+
+def test_a_disk_that_gives_no_answer_is_not_taken_for_an_absent_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert out_size(str(tmp_path)) is None and out_sha256(str(tmp_path / "none" / "out.mkv")) is None
+
+    out, stat = str(tmp_path / "out.mkv"), os.stat
+
+    def fail(path: str, **how: object) -> os.stat_result:
+        if path != out:
+            return stat(path, **how)
+        raise OSError(116, "Stale file handle", path)
+
+    monkeypatch.setattr("tasks.outfile.os.stat", fail)
+    for look in (out_size, out_sha256):
+        with pytest.raises(StorageError, match="out of reach"):
+            look(out)
 
 
 def test_the_hash_of_an_object_that_another_wrote_is_that_of_its_bytes(out: str, tmp_path: Path):

@@ -97,9 +97,9 @@ def patch_timing(module) -> None:
 def patch_outfile(module) -> None:
     publish = module.publish_out
 
-    def publish_out(local, location):
+    def publish_out(local, location, *rest):
         reach("publish")
-        publish(local, location)
+        publish(local, location, *rest)
 
     module.publish_out = publish_out
 
