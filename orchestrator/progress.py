@@ -176,24 +176,13 @@ class Patient(io.TextIOBase):
         return self._stream.fileno()
 
     def write(self, text: str) -> int:
-        with self._patience():
+        with suppress(OSError, ValueError):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        with self._patience():
+        with suppress(OSError, ValueError):
             self._stream.flush()
-
-    @contextmanager
-    def _patience(self) -> Iterator[None]:
-        try:
-            yield
-        except BrokenPipeError:
-            # What is still in its buffer would fail again when the program ends, and change its exit status.
-            with suppress(OSError), open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), self._stream.fileno())
-        except (OSError, ValueError):
-            return
 
 
 def stdout_line(line: str) -> None:

@@ -176,7 +176,11 @@ def test_a_film_as_a_ray_job(by_hand: dict[str, str], monkeypatch: pytest.Monkey
         port = held.getsockname()[1]
     monkeypatch.setenv("RAY_JOB_STOP_WAIT_TIME_S", "60")
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", f"http://127.0.0.1:{port}")
-    names = by_hand | {"--include-dashboard=false": f"--dashboard-port={port}", "--num-cpus=0": "--num-cpus=2"} | {"--device cuda": "--device cpu"}
+    names = (
+        by_hand
+        | {"--include-dashboard=false": f"--dashboard-port={port}", "--num-cpus=0": "--num-cpus=2"}
+        | {"--device cuda": "--device cpu"}
+    )
     shell("ray start --head --port=6379 --num-cpus=0 --object-store-memory=268435456", names)
     submit = next(line for line in indented() if line.startswith("ray job submit"))
     shell(submit, names)

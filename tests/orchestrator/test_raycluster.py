@@ -1,4 +1,4 @@
-"""Joining and starting a Ray: what fails is one line, and a signal on the way is a request to stop, whichever handler hears it."""
+"""Joining and starting a Ray: what fails is one line, and a signal on the way is a request to stop, whoever hears it."""
 
 from __future__ import annotations
 

@@ -275,6 +275,7 @@ def test_a_hole_is_silent_and_sound_falls_and_rises_at_it(tmp_path: Path, size: 
 
 def test_conformed_sound_that_was_damaged_is_made_again(tmp_path: Path):
     clip, store = click_track(tmp_path / "clip.mkv", 2.0, np.array([1.0])), LocalStore(tmp_path / "job")
+    store.replace("job.json", b"{}")
     plan = SoundPlan((SoundPiece(0.0, 2.0, 0.0, 1.0),), 0.0, 2.0)
     work = SoundWork(
         name="sound",
