@@ -1,8 +1,8 @@
 # make demo: set up and run the main job on films made here.  make test: set up and run every check.
-# make chaos: kill every part of a run at every point where it could hurt.
+# make chaos: kill every part of a run at every point where it could hurt (13 min).  make partition: cut a node off for a minute.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: setup demo test chaos lint types clean
+.PHONY: setup demo test chaos partition lint types clean
 
 VENV := .venv
 # Changes when what is to be installed changes; a second call finds it and installs nothing.
@@ -25,6 +25,9 @@ test: setup lint types
 
 chaos: setup
 	@$(VENV)/bin/pytest -m "chaos or not chaos" tests/end_to_end/test_chaos.py
+
+partition: setup
+	@$(VENV)/bin/pytest -m chaos tests/end_to_end/test_partition.py
 
 lint: setup
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
