@@ -75,6 +75,6 @@ class LocalPool:
             work, attempt = task
             try:
                 self._heard.put(AttemptSucceeded(work.name, attempt.number, perform(work, attempt, self._count)))
-            except Exception as error:
+            except BaseException as error:  # whatever ends the unit: nobody would hear of it if the thread died
                 message = f"{type(error).__name__}: {error}"
                 self._heard.put(AttemptFailed(work.name, attempt.number, cause_of(error), message, "", self._frames_done))
