@@ -325,7 +325,6 @@ def test_a_users_folder_given_as_job_directory_keeps_what_is_in_it(here: Path, c
 
 def test_a_job_killed_while_it_began_can_begin_again(here: Path):
     Path("out.mkv.vsalign/probe").mkdir(parents=True)
-    Path("out.mkv.vsalign/lock").touch()
     Path("out.mkv.vsalign/.job.json.ab12cd34").write_bytes(b"{")
     render("--no-warp")
 
