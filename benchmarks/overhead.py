@@ -3,14 +3,15 @@ process, turn about on one machine.
 
     python benchmarks/overhead.py [--rounds 3] [--frames 720] [--size 640x360] [--chunk-frames 96]
 
-The plain process decodes, aligns and encodes every chunk and joins the film, keeping no records. Of the job's time Ray's start,
-up to the first chunk's submission, is told apart.
+The plain process, a fresh one each time as the worker is, decodes, aligns and encodes every chunk and joins the film, keeping
+no records. Of the job's time Ray's start, up to the first chunk's submission, is told apart.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -29,7 +30,6 @@ from orchestrator.plan import choose_bounds
 from orchestrator.preflight import look_at_inputs
 from orchestrator.works import plan_job, render_works
 from tasks.localstore import LocalStore
-from tasks.render import render_chunk
 from tasks.sources import write_probe
 from tasks.stitch import AudioCopy, SegmentPlan, stitch, verify
 from tests.films import film, graded, write_film
@@ -54,14 +54,16 @@ class Took:
 
 def main() -> None:
     arguments = parsed()
+    if arguments.plain:
+        here, out = map(Path, arguments.plain)
+        print(json.dumps(plain(here, out, arguments.chunk_frames)))
+        return
     width, height = map(int, arguments.size.split("x"))
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         frames = film(arguments.frames, width, height, shot=60)
         write_film(here / "ref.mkv", frames, sound=True)
         write_film(here / "clip.mkv", graded(frames))
-        plain(here, here / "warm-up.mkv", arguments.chunk_frames)
         rounds = [one_round(here, number, arguments.chunk_frames) for number in range(arguments.rounds)]
     print(
         f"{described(torch.device('cpu'))}; {arguments.frames} frames of {arguments.size}, chunks of {arguments.chunk_frames}\n"
@@ -81,6 +83,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=720)
     parser.add_argument("--size", default="640x360")
     parser.add_argument("--chunk-frames", type=int, default=96)
+    parser.add_argument(
+        "--plain", nargs=2, metavar=("FOLDER", "OUT"), help="only the plain process's part; used by this program"
+    )
     return parser.parse_args()
 
 
@@ -93,11 +98,20 @@ def one_round(here: Path, number: int, chunk_frames: int) -> Took:
     """Both ways, the plain one first in even rounds."""
     job_out, plain_out = here / f"job-{number}.mkv", here / f"plain-{number}.mkv"
     if number % 2:
-        job, bare = by_job(here, job_out, chunk_frames), plain(here, plain_out, chunk_frames)
+        job, bare = by_job(here, job_out, chunk_frames), by_plain(here, plain_out, chunk_frames)
     else:
-        bare, job = plain(here, plain_out, chunk_frames), by_job(here, job_out, chunk_frames)
+        bare, job = by_plain(here, plain_out, chunk_frames), by_job(here, job_out, chunk_frames)
     assert job_out.read_bytes() == plain_out.read_bytes()
     return Took(*bare, *job)
+
+
+def by_plain(here: Path, out: Path, chunk_frames: int) -> tuple[float, float]:
+    """``plain`` in a process of its own."""
+    command = [sys.executable, __file__, "--plain", str(here), str(out), "--chunk-frames", str(chunk_frames)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    render, join = json.loads(done.stdout.splitlines()[-1])
+    return render, join
 
 
 def plain(here: Path, out: Path, chunk_frames: int) -> tuple[float, float]:
@@ -110,7 +124,10 @@ def plain(here: Path, out: Path, chunk_frames: int) -> tuple[float, float]:
         write_probe(store, role, probe)
     made, expected = plan_job(config, inputs, choose_bounds(clip, ref, chunk_frames, 1))
     works = render_works(made, inputs, config, FrameMap.of_clip_frames(expected, len(clip)), store.location)
+    torch.set_num_threads(1)
     started, segments = time.perf_counter(), []
+    from tasks.render import render_chunk
+
     for work in works:
         path, _ = render_chunk(work, store, store.scratch(), lambda: None)
         segments.append(SegmentPlan(str(path), work.ref_frames))
