@@ -19,7 +19,6 @@ from tasks.work import Attempt, Record, Work
 FRAME_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 #: Ray serves a gauge only if it was set since it was last served.
 GAUGES_EVERY_S = 2.0
-NO_GPU = "cpu"
 
 
 def metrics_listener(stage: str, works: Sequence[Work], reused: Collection[str]) -> MetricsListener | None:
@@ -39,7 +38,7 @@ class MetricsListener:
 
         self._stage, self._clock = stage, clock
         self._left, self._gauges_at = num_units, clock()
-        #: When each running unit began, and on which kind of worker.
+        #: When each running unit began, and on which kind of GPU.
         self._running: dict[str, tuple[float, str]] = {}
         self._units: Any = Counter("vsalign_chunks_total", "attempts at units of work by how they ended", ("stage", "result"))
         self._frames: Any = Counter("vsalign_frames_total", "frames of units that are done", ("stage",))
@@ -52,7 +51,7 @@ class MetricsListener:
         self._workers: Any = Gauge("vsalign_workers", "workers by what they do", ("state",))
 
     def unit_started(self, work: Work, attempt: Attempt, slot: Slot) -> None:
-        self._running[work.name] = (self._clock(), slot.speed_class)
+        self._running[work.name] = (self._clock(), slot.accelerator)
 
     def unit_done(self, work: Work, record: Record) -> None:
         self._ended(work)
@@ -81,10 +80,10 @@ class MetricsListener:
 
     def _ended(self, work: Work) -> float:
         """Seconds that the attempt took, charged to its GPU if it had one."""
-        began, speed_class = self._running.pop(work.name, (self._clock(), NO_GPU))
+        began, accelerator = self._running.pop(work.name, (self._clock(), ""))
         seconds = self._clock() - began
-        if speed_class != NO_GPU and seconds > 0:
-            self._gpu_seconds.inc(seconds, {"accelerator": speed_class})
+        if accelerator and seconds > 0:
+            self._gpu_seconds.inc(seconds, {"accelerator": accelerator})
         return seconds
 
     def _set_gauges(self, waiting: int, census: Census) -> None:

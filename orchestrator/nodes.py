@@ -13,7 +13,7 @@ MOST_FAILED_UNITS = 3
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """A node as last heard of. ``free_cpus`` and ``free_gpus``: what nobody has booked. ``accelerator``: its GPU's type, "" for
+    """A node as last heard of. ``free_cpus`` and ``free_gpus``: what nobody has booked. ``accelerator``: its GPU, ""
     none or unknown. ``seconds_left``: until the machine is taken away; None: nothing was announced."""
 
     id: str
@@ -63,12 +63,14 @@ def _times(amount: float, share: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A free worker. ``speed_class``: workers of one class are taken to be equally fast."""
+    """A free worker. ``speed_class``: workers of one class are taken to be equally fast. ``accelerator``: its GPU, ""
+    for a worker without."""
 
     id: int
     node: str
     speed_class: str
     seconds_left: float | None = None
+    accelerator: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class RayPool:
 
     def slots(self) -> list[Slot]:
         nodes = self._nodes()
-        return [Slot(w.id, w.node, w.speed_class, nodes[w.node].seconds_left) for w in self._idle.values() if w.node in nodes]
+        return [worker.slot(nodes[worker.node].seconds_left) for worker in self._idle.values() if worker.node in nodes]
 
     def submit(self, slot: Slot, work: Work, attempt: Attempt) -> None:
         worker = self._idle.pop(slot.id)

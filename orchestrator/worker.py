@@ -11,7 +11,7 @@ import ray
 from ray import exceptions as ray_errors
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.nodes import WorkerShape
+from orchestrator.nodes import Slot, WorkerShape
 from tasks.actors import actor_class
 from tasks.sight import Sight
 from tasks.work import Work
@@ -34,6 +34,10 @@ class Worker:
     attempt: int = 0
     frames: Any = None
     frames_done: int = 0
+
+    def slot(self, seconds_left: float | None) -> Slot:
+        """How the schedule sees it while it is idle."""
+        return Slot(self.id, self.node, self.speed_class, seconds_left, self.speed_class if self.uses_gpu else "")
 
     def ask_progress(self) -> None:
         """Ask how many frames are done, or take the answer that has come."""

@@ -205,11 +205,11 @@ def test_two_workers_share_a_gpu_and_cpu_work_keeps_off_gpu_nodes(nodes, make_po
     halves = make_pool(WorkerShape("spatial", num_cpus=1, num_gpus=0.5))
     halves.want(9)
     wait_until(lambda: len(halves.slots()) == 2, halves)
-    assert {slot.node for slot in halves.slots()} == {gpu.node_id}
+    assert {(slot.node, slot.accelerator) for slot in halves.slots()} == {(gpu.node_id, "test device")}
     thin = make_pool()
     thin.want(3)
     wait_until(lambda: len(thin.slots()) == 3, thin)
-    assert {slot.node for slot in thin.slots()} == {cpu.node_id}
+    assert {(slot.node, slot.accelerator) for slot in thin.slots()} == {(cpu.node_id, "")}
 
 
 def test_a_node_that_does_not_see_the_job_is_not_used_and_told_of(nodes, make_pool):
