@@ -30,6 +30,7 @@ from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from ray.experimental.internal_kv import _internal_kv_get
 
 from orchestrator.errors import PoolError
+from orchestrator.raycluster import first_line
 
 #: Where the first autoscaler's monitor leaves its state.
 STATUS_KEY = "__autoscaling_status"
@@ -108,7 +109,7 @@ def drain(node_id: str, seconds: float, why: str, gcs_address: str | None = None
     try:
         taken, refusal = gcs.drain_node(node_id, reason, why, deadline_ms)
     except Exception as error:
-        raise PoolError(f"node {node_id[:12]} can't be drained: {_first_line(error)}") from error
+        raise PoolError(f"node {node_id[:12]} can't be drained: {first_line(error)}") from error
     if not taken:
         raise PoolError(f"node {node_id[:12]} can't be drained: {refusal or 'refused'}")
 
@@ -147,7 +148,7 @@ def _alive(gcs: Any) -> dict[str, str]:
     try:
         nodes = gcs.get_all_node_info(timeout=GCS_TIMEOUT_S)
     except Exception as error:
-        raise PoolError(f"the Ray cluster does not answer: {_first_line(error)}") from error
+        raise PoolError(f"the Ray cluster does not answer: {first_line(error)}") from error
     return {info.node_id.hex(): info.node_manager_address for info in nodes.values() if info.state == info.ALIVE}
 
 
@@ -171,7 +172,7 @@ def _local_gcs() -> str:
     try:
         found: str = services.canonicalize_bootstrap_address_or_die("auto")
     except Exception as error:
-        raise PoolError(f"no Ray cluster runs on this machine: {_first_line(error)}") from error
+        raise PoolError(f"no Ray cluster runs on this machine: {first_line(error)}") from error
     return found
 
 
@@ -240,7 +241,3 @@ def _bundle(shape: Mapping[str, float]) -> str:
 def _whole(amount: float) -> float:
     """The autoscaler compares whole numbers of GPUs best; 1.0 is written as 1."""
     return int(amount) if float(amount).is_integer() else amount
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

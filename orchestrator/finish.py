@@ -24,8 +24,6 @@ from tasks.store import open_store
 from tasks.work import STITCH, Part, Record, RenderWork, SoundWork, StitchWork, Work
 from vsalign.frames import FrameRange
 
-__all__ = ["Final", "Finished", "already_finished", "finish", "out_is_ours", "read_final"]
-
 #: Raised by hand when a change to stitching alters its bytes.
 STITCH_ABI = 1
 #: So often damaged files are rendered again within one run; a disk that goes on damaging them is nothing to fight.

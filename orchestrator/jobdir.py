@@ -19,7 +19,7 @@ from tasks.location import absolute, is_remote, join, name
 from tasks.messages import Probe, Role
 from tasks.outfile import check_writable
 from tasks.sources import write_probe
-from tasks.store import JobStore, open_store
+from tasks.store import JobStore, json_object, open_store
 from vsalign.errors import InputError, VsalignError
 
 #: What a job killed while it began may have left.
@@ -133,7 +133,7 @@ def bounds_for(job: JobDir, inputs: Inputs, config: JobConfig, num_workers: int)
         "clip_frames": len(inputs.clip.index),
         "ref_frames": len(inputs.ref.index),
     }
-    saved = _read_json(job.store.read("plan.json"))
+    saved = json_object(job.store.read("plan.json"))
     if saved and saved.get("asked") == asked:
         return Bounds(**{key: tuple(value) for key, value in saved["bounds"].items()})
     bounds = choose_bounds(inputs.clip.index, inputs.ref.index, config.run.chunk_frames, num_workers)
@@ -162,20 +162,12 @@ def _store(location: str) -> JobStore:
 
 
 def _read_job(location: str, store: JobStore) -> dict[str, Any]:
-    job = _read_json(store.read("job.json"))
+    job = json_object(store.read("job.json"))
     if job is None or not {"clip", "ref", "config"} <= job.keys():
         raise InputError(f"{location} is no job directory (no readable job.json in it); --job names another one")
     if job.get("schema_version") != JOB_SCHEMA:
         raise InputError(f"{location}: job schema {job.get('schema_version')}; this version reads {JOB_SCHEMA}")
     return job
-
-
-def _read_json(data: bytes | None) -> dict[str, Any] | None:
-    try:
-        value = json.loads(data or b"")
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _json(value: object) -> bytes:

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from orchestrator.nodes import Census, Slot
 from orchestrator.state import AttemptFailed
+from orchestrator.statusview import clock
 from tasks.work import Attempt, Record, Work
 
 PLAIN_INTERVAL_S = 10.0
@@ -113,7 +114,7 @@ class _PlainView(StageView):
         self._last = time.monotonic()
         left = (self.total_frames - self.frames) / max(self.frames_per_second, 1e-6)
         share = 100 * self.frames // max(self.total_frames, 1)
-        eta = f", ETA {_clock(left)}" if self.frames_per_second > 0 and self.frames < self.total_frames else ""
+        eta = f", ETA {clock(left)}" if self.frames_per_second > 0 and self.frames < self.total_frames else ""
         failed = f", {self.failures} failed attempts" if self.failures else ""
         rate = f"{self.frames_per_second:.1f} frames/s"
         self._console.print(
@@ -151,11 +152,6 @@ def _live(console: Console) -> Progress:
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
     )
     return Progress(*columns, _RateColumn(), TimeRemainingColumn(), console=console)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 class Patient(io.TextIOBase):

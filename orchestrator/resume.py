@@ -8,12 +8,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from tasks.commit import retire_result
-from tasks.errors import StorageError, fault_of
+from tasks.commit import retire_result, whole_blob
 from tasks.location import is_remote
 from tasks.outfile import out_sha256, out_size
-from tasks.store import JobStore, file_sha256
-from tasks.work import STITCH, Record, Work
+from tasks.store import JobStore
+from tasks.work import STITCH, Record, Work, unit_of
 
 #: Inputs whose values tell people nothing, and inputs that change with others, which say it better.
 _DIGESTS = {"frame map", "frame map halo", "film geometry", "expected frames", "solve", "costs", "chunks", "sound plan"}
@@ -86,7 +85,7 @@ def load_records(store: JobStore, works: Sequence[Work] | None = None) -> Found:
     """Read the records of ``works``, those of earlier settings too, or every record; one that is torn counts as absent and is
     put aside, so that it can be made again."""
     wanted = None if works is None else {work.name for work in works}
-    names = [name for name in store.names("done") if wanted is None or _unit_of(name) in wanted]
+    names = [name for name in store.names("done") if wanted is None or unit_of(name) in wanted]
     records, unreadable = [], 0
     with ThreadPoolExecutor(_AT_ONCE) as readers:
         for name, data in zip(names, readers.map(store.read, names), strict=True):
@@ -150,23 +149,9 @@ def damaged_units(store: JobStore, done: Mapping[str, Record], say: Say) -> set[
 
 def _is_whole(store: JobStore, record: Record) -> bool:
     """A record's file holds the recorded bytes; it is read twice before it counts as damaged. Raises StorageError."""
-    return any(_sha256(store, record) == record.sha256 for _ in range(2))
-
-
-def _sha256(store: JobStore, record: Record) -> str | None:
-    """Hash of what a record's file holds; None when it is gone. Raises StorageError when it cannot be read now."""
-    try:
-        return out_sha256(record.blob) if record.work == STITCH else file_sha256(store.fetch(record.blob))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        why = f"{record.blob}: {error.strerror or type(error).__name__}"
-        raise StorageError(store.location, fault_of(error.errno) or "unreachable", why) from error
-
-
-def _unit_of(name: str) -> str:
-    """The unit that a record's name ("done/render-00012-1a2b3c4d5e6f.json") belongs to."""
-    return name.rpartition("/")[2].rpartition("-")[0]
+    if record.work == STITCH:
+        return any(out_sha256(record.blob) == record.sha256 for _ in range(2))
+    return whole_blob(store, record.blob, record.sha256) is not None
 
 
 def _sizes(store: JobStore, records: Sequence[Record]) -> dict[str, int | None]:

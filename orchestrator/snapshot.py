@@ -17,8 +17,8 @@ from orchestrator.ledger import Ledger
 from orchestrator.nodes import Census, Slot
 from orchestrator.state import AttemptFailed
 from tasks.outfile import out_size
-from tasks.store import JobStore
-from tasks.work import Attempt, Record, Work
+from tasks.store import JobStore, json_object
+from tasks.work import Attempt, Record, Work, unit_of
 
 PROGRESS = "progress.json"
 PROGRESS_SCHEMA = 1
@@ -132,7 +132,7 @@ def _short(node: str) -> str:
 
 def stale_units(works: Sequence[Work], reused: Collection[str], record_names: Collection[str]) -> set[str]:
     """PURE: units that are to be done and have a record, but not their own one: other settings made it."""
-    with_record = {name.rpartition("/")[2].rpartition("-")[0] for name in record_names}
+    with_record = {unit_of(name) for name in record_names}
     own = set(record_names)
     return {w.name for w in works if w.name not in reused and w.name in with_record and w.record_name not in own}
 
@@ -209,11 +209,8 @@ class SnapshotListener:
 
 def read_progress(store: JobStore) -> dict[str, Any] | None:
     """progress.json; None where there is none, a torn one, or one of another version."""
-    try:
-        told = json.loads(store.read(PROGRESS) or b"")
-    except ValueError:
-        return None
-    return told if isinstance(told, dict) and told.get("schema") == PROGRESS_SCHEMA else None
+    told = json_object(store.read(PROGRESS))
+    return told if told is not None and told.get("schema") == PROGRESS_SCHEMA else None
 
 
 def mark_published(store: JobStore, out: str) -> None:

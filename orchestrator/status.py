@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,8 @@ from orchestrator.lease import LEASE, lease_patience, standing_of
 from orchestrator.leasenote import LeaseNote, Standing
 from orchestrator.snapshot import read_progress
 from tasks.outfile import out_size
-from tasks.store import JobStore, open_store
+from tasks.store import JobStore, json_object, open_store
+from tasks.work import unit_of
 
 #: While somebody watches: how often done/ and the journal are read in full, beside the small files.
 FULL_EVERY_S = 60.0
@@ -124,19 +124,10 @@ def _is_published(told: Mapping[str, Any], lease: bytes | None, out: str) -> boo
     return is_of_last_run and mark.get("size") is not None and out_size(out) == mark["size"]
 
 
-def _object(data: bytes | None) -> dict[str, Any]:
-    """A JSON object; an empty one for what is absent or torn."""
-    try:
-        value = json.loads(data or b"")
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def _full(store: JobStore) -> dict[str, Any]:
     """What done/ and the journal tell, of all runs of this job."""
-    bounds = _object(store.read("plan.json")).get("bounds", {}).get("chunks", [])
-    done = {name.rpartition("/")[2].rpartition("-")[0] for name in store.names("done")}
+    bounds = (json_object(store.read("plan.json")) or {}).get("bounds", {}).get("chunks", [])
+    done = {unit_of(name) for name in store.names("done")}
     chunks = {f"render-{index:05d}" for index in range(len(bounds) - 1)}
     events = list(_events(store.read_log(JOURNAL)))
     return {
@@ -153,7 +144,7 @@ def _full(store: JobStore) -> dict[str, Any]:
 def _events(journal: bytes) -> Iterator[dict[str, Any]]:
     """The journal's events; a line that a kill tore is passed over."""
     for line in journal.splitlines():
-        event = _object(line)
+        event = json_object(line) or {}
         if {"what", "item", "attempt"} <= event.keys():
             yield event
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from orchestrator.finish import read_final
 from orchestrator.jobdir import saved_config
 from tasks import location
 from tasks.errors import StorageError
+from tasks.final import read_final
 from tasks.sources import read_probe
 from tasks.stitch import verify
 from tasks.store import file_sha256, open_store

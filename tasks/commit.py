@@ -9,6 +9,7 @@ from functools import cache
 from importlib.metadata import distributions, version
 from pathlib import Path
 
+from tasks.errors import unreadable
 from tasks.outfile import out_size
 from tasks.store import JobStore, file_sha256
 from tasks.work import RECORD_SCHEMA, STITCH, Record, Work
@@ -33,6 +34,21 @@ def find_record(store: JobStore, work: Work) -> Record | None:
 def result_size(store: JobStore, record: Record) -> int | None:
     """Size in bytes of what a record names, None when it is gone: a file of the job or, of the stitch, the published film."""
     return out_size(record.blob) if record.work == STITCH else store.size(record.blob)
+
+
+def whole_blob(store: JobStore, blob: str, sha256: str) -> Path | None:
+    """The file behind ``blob`` with the bytes of ``sha256``, fetched a second time where it came with others; None when those
+    are what there is, or nothing. Raises StorageError where it can't be read, which says nothing of its bytes."""
+    try:
+        for fresh in (False, True):
+            file = store.fetch(blob, fresh=fresh)
+            if file_sha256(file) == sha256:
+                return file
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unreadable(store.location, error, blob) from error
+    return None
 
 
 def retire_result(store: JobStore, record_name: str, blob: str) -> None:

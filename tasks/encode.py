@@ -10,7 +10,6 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
-from pathlib import Path
 from types import TracebackType
 
 import av
@@ -29,7 +28,6 @@ from tasks.formats import nearest_format, planar_format
 from tasks.messages import EncodeSettings, Segment, VideoFormat
 from tasks.openfilm import captured_log
 from tasks.pixelshape import ROOM, SHAPELESS_CODECS, write_pixel_shape
-from tasks.store import file_sha256
 from tasks.wholeness import missing_bytes
 from vsalign.errors import InputError
 from vsalign.picture import MATRIX_BT709, RANGE_FULL, RANGE_LIMITED, ColourTags, Picture, SampleFormat
@@ -260,7 +258,7 @@ def inspect_segment(path: str) -> Segment:
         raise StitchError(f"{path}: segment is cut off")
     if not keys or not keys[0]:
         raise SegmentMismatch(path, "first packet", "a key frame", "no packet" if not keys else "another kind of frame")
-    return Segment(path, len(keys), os.path.getsize(path), file_sha256(Path(path)), header)
+    return Segment(path, len(keys), os.path.getsize(path), header)
 
 
 def needs_pixel_shape(stream: VideoStream, sample_aspect_ratio: Fraction) -> bool:

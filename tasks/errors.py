@@ -110,6 +110,12 @@ class StorageError(TaskError):
         return f"{self.location}: {_FAULTS[self.what]} ({self.why})"
 
 
+def unreadable(location: str, error: OSError, name: str = "") -> StorageError:
+    """A read that failed, which says nothing of what is there, as a fault of the storage; ``name``: of the file."""
+    why = error.strerror or type(error).__name__
+    return StorageError(location, fault_of(error.errno) or "unreachable", f"{name}: {why}" if name else why)
+
+
 class OutOfMemory(TaskError):
     """Memory does not suffice, even at the last level of thrift. ``kind``: "host" or "cuda"."""
 

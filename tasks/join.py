@@ -17,8 +17,8 @@ from time import perf_counter
 
 from pydantic import TypeAdapter
 
-from tasks.commit import find_record, put_in_place, record_of, retire_result
-from tasks.errors import DamagedResults, StitchError, StorageError, TaskError, fault_of
+from tasks.commit import find_record, put_in_place, record_of, retire_result, whole_blob
+from tasks.errors import DamagedResults, StitchError, TaskError
 from tasks.final import Final, write_final
 from tasks.joinplan import AudioCopy, SegmentPlan
 from tasks.outfile import part_for, publish_out
@@ -90,7 +90,7 @@ def whole_files(store: JobStore, parts: Sequence[Part], on_share: Callable[[floa
         raise DamagedResults(absent)
     files, damaged = [], []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for number, file in enumerate(pool.map(lambda part: _whole_file(store, part), parts)):
+        for number, file in enumerate(pool.map(lambda part: whole_blob(store, part.blob, part.sha256), parts)):
             if file is None:
                 damaged.append(parts[number])
             else:
@@ -101,21 +101,6 @@ def whole_files(store: JobStore, parts: Sequence[Part], on_share: Callable[[floa
             retire_result(store, part.record, part.blob)
         raise DamagedResults([part.unit for part in damaged])
     return files
-
-
-def _whole_file(store: JobStore, part: Part) -> Path | None:
-    """The file, fetched a second time where it came with other bytes; None when those are what there is, or nothing."""
-    try:
-        for fresh in (False, True):
-            file = store.fetch(part.blob, fresh=fresh)
-            if file_sha256(file) == part.sha256:
-                return file
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        why = f"{part.blob}: {error.strerror or type(error).__name__}"
-        raise StorageError(store.location, fault_of(error.errno) or "unreachable", why) from error
-    return None
 
 
 def _write_verified(

@@ -14,15 +14,14 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import wraps
 from pathlib import Path
-from typing import BinaryIO, Concatenate
+from typing import BinaryIO
 
 from tasks.errors import StorageError, fault_of
 from tasks.location import absolute
-from tasks.store import check_creates_once, publish_file, sync_folder
+from tasks.store import check_creates_once, publish_file, sync_folder, telling
 
 #: Where attempts keep unfinished files; a name that no user's folder has.
 SCRATCH = ".vsalign-scratch"
@@ -38,22 +37,19 @@ def storage_error(location: str, error: OSError) -> StorageError | None:
     return StorageError(location, what, error.strerror or type(error).__name__) if what else None
 
 
-def _told[**P, R](
-    method: Callable[Concatenate[LocalStore, P], R],
-) -> Callable[Concatenate[LocalStore, P], R]:
-    """The method with faults of the disk told as StorageError."""
+@contextmanager
+def _disk_faults(location: str) -> Iterator[None]:
+    """Within this block faults of the disk are told as StorageError."""
+    try:
+        yield
+    except OSError as error:
+        told = storage_error(location, error)
+        if told is None:
+            raise
+        raise told from error
 
-    @wraps(method)
-    def call(self: LocalStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(self, *args, **kwargs)
-        except OSError as error:
-            told = storage_error(self.location, error)
-            if told is None:
-                raise
-            raise told from error
 
-    return call
+_told = telling(_disk_faults)
 
 
 class LocalStore:

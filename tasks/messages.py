@@ -203,11 +203,10 @@ class MetricSettings:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One encoded chunk as found on disk; ``num_frames`` and ``sha256`` are counted from the file, not copied from the plan."""
+    """One encoded chunk as found on disk; ``num_frames`` is counted from the file, not copied from the plan."""
 
     path: str
     num_frames: int
     size_bytes: int
-    sha256: str
     header_sha256: str
     """Of the codec's extradata: equal in all segments that may be joined."""

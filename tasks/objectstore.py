@@ -11,11 +11,10 @@ import secrets
 import shutil
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from functools import cached_property, partial, wraps
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Concatenate
 
 from tasks import nodefolder
 from tasks.blobcache import BlobCache
@@ -24,22 +23,15 @@ from tasks.location import absolute
 from tasks.objectclients import ABSENT, ObjectClient, open_client
 from tasks.objectfaults import faults_told, storage_error
 from tasks.objectlog import ObjectLog
-from tasks.store import check_creates_once
+from tasks.store import check_creates_once, telling
 from vsalign.errors import InputError
 
 #: A file that did not get through is sent again, on top of what the client itself tries.
 _UPLOAD_TRIES = 3
 
 
-def _told[**P, R](method: Callable[Concatenate[ObjectStore, P], R]) -> Callable[Concatenate[ObjectStore, P], R]:
-    """The method with what the client raises told as StorageError."""
-
-    @wraps(method)
-    def call(self: ObjectStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with faults_told(self.location):
-            return method(self, *args, **kwargs)
-
-    return call
+#: What the client raises is told as StorageError.
+_told = telling(faults_told)
 
 
 class ObjectStore:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.errors import StorageError, fault_of
+from tasks.errors import StorageError, unreadable
 from tasks.location import check_address, is_remote, name, parent, suffix
 from tasks.objectfaults import faults_told
 from tasks.store import file_sha256, open_store, publish_file
@@ -34,7 +34,7 @@ def out_size(location: str) -> int | None:
 def out_sha256(location: str) -> str | None:
     """Hex sha256 of its bytes, None when there is none; an object that we published tells its own. Raises StorageError."""
     if not is_remote(location):
-        return file_sha256(Path(location)) if _file_size(location) is not None else None
+        return _file_sha256(location) if _file_size(location) is not None else None
     found = _stat_object(location)
     if found is None or _SHA256 in found.notes:
         return found.notes[_SHA256] if found else None
@@ -111,8 +111,18 @@ def _file_size(path: str) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise StorageError(path, fault_of(error.errno) or "unreachable", error.strerror or type(error).__name__) from error
+        raise unreadable(path, error) from error
     return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _file_sha256(path: str) -> str | None:
+    """Hash of a file that was there, None when it has just gone."""
+    try:
+        return file_sha256(Path(path))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def _stat_object(location: str) -> ObjectFacts | None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from functools import wraps
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from tasks.errors import StorageError
 from tasks.location import is_remote
@@ -103,6 +106,31 @@ def open_store(location: str) -> JobStore:
     from tasks.localstore import LocalStore
 
     return LocalStore(location)
+
+
+def telling[**P, R](
+    faults: Callable[[str], AbstractContextManager[None]],
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """For methods of a store: they run within ``faults(self.location)``, which tells faults of what is behind it."""
+
+    def decorate(method: Callable[P, R]) -> Callable[P, R]:
+        @wraps(method)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            with faults(cast(JobStore, args[0]).location):
+                return method(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def json_object(data: bytes | None) -> dict[str, Any] | None:
+    """A JSON object as it was written; None for what is absent, torn, or no object."""
+    try:
+        value = json.loads(data or b"")
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def file_sha256(path: Path) -> str:

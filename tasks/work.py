@@ -41,6 +41,11 @@ def fingerprint(inputs: Inputs) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def unit_of(record_name: str) -> str:
+    """The unit that a record's name ("done/render-00012-1a2b3c4d5e6f.json") belongs to; see ``Work.record_name``."""
+    return record_name.rpartition("/")[2].rpartition("-")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """Which try at a unit this is."""

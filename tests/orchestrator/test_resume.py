@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import orchestrator.resume
+import tasks.commit
 from orchestrator.resume import Found, find_results, load_records, sort_units
 from tasks.commit import retire_result
 from tasks.errors import StorageError
@@ -101,16 +102,16 @@ def test_a_file_that_cannot_be_read_now_is_no_damage(tmp_path: Path, monkeypatch
     def fail(path: Path) -> str:
         raise OSError(number, os.strerror(number), str(path))
 
-    monkeypatch.setattr(orchestrator.resume, "file_sha256", fail)
+    monkeypatch.setattr(tasks.commit, "file_sha256", fail)
     with pytest.raises(StorageError):
         find_results(store, [unit], lambda line: None)
     assert store.read(unit.record_name) is not None and store.read("scan/a-1.npy") == b"bytes"
 
 
 def test_a_file_that_reads_badly_once_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    store, real, answers = LocalStore(tmp_path), orchestrator.resume.file_sha256, ["0" * 64]
+    store, real, answers = LocalStore(tmp_path), tasks.commit.file_sha256, ["0" * 64]
     unit = stored(store, "a-1")
-    monkeypatch.setattr(orchestrator.resume, "file_sha256", lambda path: answers.pop() if answers else real(path))
+    monkeypatch.setattr(tasks.commit, "file_sha256", lambda path: answers.pop() if answers else real(path))
     assert list(find_results(store, [unit], lambda line: None).done) == ["a-1"] and not answers
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import tasks.commit
 import tasks.join
 import tasks.room
 from tasks.errors import DamagedResults, StorageError, TaskError
@@ -120,7 +121,7 @@ def test_files_that_cannot_be_read_are_not_damaged(store: LocalStore, stitch: St
         raise OSError(number, "no answer")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tasks.join, "file_sha256", broken)
+        patch.setattr(tasks.commit, "file_sha256", broken)
         with pytest.raises(StorageError, match=r"out of reach .seg/render-0000\d.mkv: no answer.") as caught:
             join(stitch, store)
     assert caught.value.what == "unreachable" and store.names("retired") == [] and len(store.names("done")) == 2
