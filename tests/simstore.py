@@ -21,7 +21,7 @@ def _call(method: Callable) -> Callable:
     """A call of the store, which ``on_call`` may forbid, or fail before or after its effect."""
 
     @wraps(method)
-    def call(self: SimStore, *args: object) -> object:
+    def call(self: SimStore, *args: object, **options: object) -> object:
         fault = self.on_call(method.__name__, str(args[1] if method.__name__ == "publish" else args[0]))
         if fault == "dies before":
             raise Died
@@ -29,7 +29,7 @@ def _call(method: Callable) -> Callable:
             raise StorageError(self.location, "unreachable", "no answer")
         if self.is_full and method.__name__ in ("create", "replace", "publish"):
             raise StorageError(self.location, "full", "no space")
-        result = method(self, *args)
+        result = method(self, *args, **options)
         if fault == "dies after":
             raise Died
         if fault == "fails after":
@@ -71,7 +71,7 @@ class SimStore:
         return self.files.get(name)
 
     @_call
-    def fetch(self, name: str) -> Path:
+    def fetch(self, name: str, fresh: bool = False) -> Path:
         if name not in self.files:
             raise FileNotFoundError(name)
         local = self._folder / name.replace("/", "-")
