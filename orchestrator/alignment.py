@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.config import AlignConfig
+from orchestrator.sections import AlignConfig
 from tasks.work import Record
 
 

@@ -12,13 +12,12 @@ from typing import Annotated
 
 import typer
 
-from orchestrator import commands, flags, weightstore
+from orchestrator import commands, flags, toolcli
 from orchestrator.errors import InterruptedRun
 from orchestrator.flags import config_of, map_config_of, where_of
 from orchestrator.mapview import MapView
 from orchestrator.progress import stderr_line
 from vsalign.errors import InputError, VsalignError
-from vsalign.published import PublishedWeights
 
 INTERRUPTED = 130
 
@@ -32,10 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-weights_app = typer.Typer(
-    help="Network weights: which are here, and getting more.", no_args_is_help=True, rich_markup_mode=None
-)
-app.add_typer(weights_app, name="weights")
+app.add_typer(toolcli.weights_app, name="weights")
+app.command()(toolcli.doctor)
+app.command("spot-watch")(toolcli.spot_watch)
 
 
 @app.command()
@@ -44,6 +42,12 @@ def render(
     ref: Annotated[str | None, typer.Argument(help="Film it is moved onto.")] = None,
     out: flags.OutOption = None,
     job: flags.JobOption = None,
+    deinterlace: flags.Deinterlace = None,
+    detelecine: flags.Detelecine = False,
+    fields_of: flags.FieldsOf = None,
+    keep_interlaced: flags.KeepInterlaced = False,
+    on_corrupt: flags.OnCorrupt = None,
+    hwaccel: flags.Hwaccel = None,
     no_sync: flags.NoSync = False,
     offset: flags.Offset = None,
     frame_map: flags.MapOption = None,
@@ -70,6 +74,8 @@ def render(
     pix_fmt: flags.PixFmt = None,
     encode_threads: flags.EncodeThreads = None,
     audio: flags.Audio = None,
+    streams: flags.Streams = None,
+    map_stream: flags.MapStream = None,
     overwrite: flags.Overwrite = False,
     clean: flags.Clean = False,
     pool: flags.PoolOption = None,
@@ -94,6 +100,10 @@ def plan(
     clip: Annotated[str, typer.Argument(help="Film that gets moved, or a JOB.toml.")],
     ref: Annotated[str | None, typer.Argument(help="Film it is moved onto.")] = None,
     out: flags.OutOption = None,
+    deinterlace: flags.Deinterlace = None,
+    detelecine: flags.Detelecine = False,
+    fields_of: flags.FieldsOf = None,
+    keep_interlaced: flags.KeepInterlaced = False,
     offset: flags.Offset = None,
     tr: flags.Radius = None,
     sync_precision: flags.SyncPrecision = None,
@@ -131,6 +141,12 @@ def sync(
     edits: flags.Edits = False,
     frame_map: flags.MapIn = None,
     job: flags.JobOption = None,
+    deinterlace: flags.Deinterlace = None,
+    detelecine: flags.Detelecine = False,
+    fields_of: flags.FieldsOf = None,
+    keep_interlaced: flags.KeepInterlaced = False,
+    on_corrupt: flags.OnCorrupt = None,
+    hwaccel: flags.Hwaccel = None,
     tr: flags.Radius = None,
     sync_precision: flags.MapPrecision = None,
     sync_select: flags.MapSelect = None,
@@ -160,6 +176,7 @@ def resume(
     device: flags.Device = None,
     stall_seconds: flags.StallSeconds = None,
     start_timeout: flags.StartTimeout = None,
+    hwaccel: flags.Hwaccel = None,
     steal: flags.Steal = False,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -193,63 +210,12 @@ def verify(out: Annotated[str, typer.Argument(help="A rendered film.")], job: fl
 
 
 @app.command()
-def doctor() -> None:
-    """Say what this machine can do: versions, cores, GPUs, encoders."""
-    raise typer.Exit(commands.doctor())
-
-
-@app.command()
 def demo(
     folder: Annotated[Path, typer.Option("--folder", help="Where films, output and picture go.")] = Path("demo"),
     pool: flags.PoolOption = None,
 ) -> None:
     """Make a film of its own, render a damaged copy back onto it, and hold the result against the truth."""
     raise typer.Exit(commands.demo(folder, pool or "ray"))
-
-
-@app.command("spot-watch")
-def spot_watch(
-    file: Annotated[
-        Path | None, typer.Option("--file", envvar="VSALIGN_DRAIN_FILE", help="Drain when this file appears; SECONDS in it.")
-    ] = None,
-    node_id: Annotated[str | None, typer.Option("--node-id", help="Ray node to drain [this machine's].")] = None,
-    address: Annotated[str | None, typer.Option("--address", help="HOST:PORT of the cluster's head [this machine's].")] = None,
-    aws: Annotated[str | None, typer.Option("--aws", help="Metadata service to ask [AWS's own].")] = None,
-    gcp: Annotated[str | None, typer.Option("--gcp", help="Metadata service to ask [GCP's own].")] = None,
-    every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two looks.")] = 2.0,
-    drain_on_rebalance: Annotated[bool, typer.Option("--drain-on-rebalance", help="AWS's early advice counts too.")] = False,
-) -> None:
-    """On a spot machine: wait until the cloud takes it back, tell the Ray cluster, and end."""
-    from orchestrator import spotwatch
-
-    plan = spotwatch.WatchPlan(
-        file, aws or spotwatch.AWS_METADATA, gcp or spotwatch.GCP_METADATA, every, drain_on_rebalance, node_id, address
-    )
-    raise typer.Exit(spotwatch.watch(plan, lambda line: print(f"spot-watch: {line}", flush=True)))
-
-
-@weights_app.command("list")
-def weights_list() -> None:
-    """Print title and licence of all weights, and where each was found or how to get it."""
-    print(weightstore.listing())
-
-
-@weights_app.command("get")
-def weights_get(
-    name: Annotated[str, typer.Argument(help="As in `vsalign weights list`.")],
-    to: Annotated[Path | None, typer.Option("--to", help="Folder to put the file in [the user's own].")] = None,
-    source: Annotated[str, typer.Option("--from", help="URL or file to take it from [its authors' page].")] = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Agree to the file's terms.")] = False,
-) -> None:
-    """Fetch a published weights file, after its terms were agreed to."""
-
-    def agree(published: PublishedWeights) -> bool:
-        if yes or not sys.stdin.isatty():
-            return yes
-        stderr_line(f"{published.title} is {published.terms}.")
-        return typer.confirm("Fetch it?", err=True)
-
-    print(weightstore.get(name, to, source, agree))
 
 
 def main() -> None:

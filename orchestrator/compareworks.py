@@ -46,6 +46,7 @@ def compare_works(
         metric=metric,
         select=config.sync.select,
         device=config.run.device if metric.precision == 3 else "cpu",
+        read=config.read_settings(),
         # In this process the plugin may use the whole machine, on a cluster what its worker has booked.
         threads=config.run.cores_per_worker if config.run.pool == "ray" else 0,
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from orchestrator.config import CODECS
+from orchestrator.sections import CODECS
 from tasks.encode import choose_pixel_format
 from vsalign.errors import InputError
 

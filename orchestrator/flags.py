@@ -14,6 +14,9 @@ from vsalign.settings import DEFAULT_SMOOTH_TIME
 _SMOOTH = f"Ref frames on each side that steady a frame's warp, 0 for none [{DEFAULT_SMOOTH_TIME}]."
 _MISMATCH = "Shown where CLIP and REF show other things: keep, ref, black, white [keep]."
 
+_STREAMS = "Of ref (default), clip or none: all, or KIND=WHOSE for audio, subtitles, chapters, attachments, tags; repeatable."
+_MAP = "Only these streams of their kind: ref:a:0, clip:s:eng, or without one: -ref:s:ger; repeatable."
+
 ClipArg = Annotated[str, typer.Argument(help="Film that gets moved; film.mkv#v:1 is its second video stream.")]
 RefArg = Annotated[str, typer.Argument(help="Film it is moved onto.")]
 JobDirArg = Annotated[str, typer.Argument(help="Job directory, a folder or the address of one (s3://, gs://).")]
@@ -50,6 +53,14 @@ EncoderOpt = Annotated[list[str] | None, typer.Option("--encoder-opt", help="k=v
 PixFmt = Annotated[str | None, typer.Option("--pix-fmt", help="Pixel format [the clip's].")]
 EncodeThreads = Annotated[int | None, typer.Option("--encode-threads", help="Encoder threads; the bytes depend on it [2].")]
 Audio = Annotated[str | None, typer.Option("--audio", help="ref, clip or none [ref].")]
+Streams = Annotated[list[str] | None, typer.Option("--streams", help=_STREAMS)]
+MapStream = Annotated[list[str] | None, typer.Option("--map", help=_MAP)]
+Deinterlace = Annotated[str | None, typer.Option("--deinterlace", help="bwdif, for what is found interlaced.")]
+Detelecine = Annotated[bool, typer.Option("--detelecine", help="Undo 3:2 pull-down of what is found telecined.")]
+FieldsOf = Annotated[str | None, typer.Option("--fields-of", help="Both only for: clip, ref or both [what is found so].")]
+KeepInterlaced = Annotated[bool, typer.Option("--keep-interlaced", help="Use interlaced pictures as they are, woven.")]
+OnCorrupt = Annotated[str | None, typer.Option("--on-corrupt", help="Damaged frames: stop, repeat, skip-chunk [stop].")]
+Hwaccel = Annotated[str | None, typer.Option("--hwaccel", help="Decode on the GPU where there is one: auto, none [auto].")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")]
 Clean = Annotated[bool, typer.Option("--clean", help="Delete the segments once OUT is verified.")]
 PoolOption = Annotated[str | None, typer.Option("--pool", help="ray or local (this process) [ray].")]
@@ -74,6 +85,7 @@ MapIn = Annotated[str | None, typer.Option("--frame-map", help="No search: descr
 
 #: Which flag goes to which table of the job file, under which key.
 _FLAGS = {
+    "decode": ("deinterlace", "detelecine", "fields_of", "keep_interlaced", "on_corrupt"),
     "sync": ("offset", "frame_map", "tr", "force"),
     "align": (
         *("precision", "unmatched", "fallback", "mismatch", "mask", "smooth_time"),
@@ -82,14 +94,14 @@ _FLAGS = {
     "output": ("audio", "overwrite", "clean"),
     "run": (
         *("pool", "address", "workers", "cores_per_worker", "gpu_fraction", "device", "chunk_frames", "stall_seconds"),
-        *("start_timeout", "allow_truncated", "job", "quiet", "steal"),
+        *("start_timeout", "hwaccel", "allow_truncated", "job", "quiet", "steal"),
     ),
     "encode": ("codec", "crf", "preset"),
 }
 #: Of those, what ``resume`` takes: where the work is done and how patiently, never what comes out.
 _WHERE = (
     *("pool", "address", "workers", "cores_per_worker", "gpu_fraction", "device"),
-    *("stall_seconds", "start_timeout"),
+    *("stall_seconds", "start_timeout", "hwaccel"),
 )
 _RENAMED = {
     "pix_fmt": ("encode", "pixel_format"),
@@ -141,6 +153,10 @@ def _tables(flags: dict[str, Any]) -> dict[str, dict[str, Any]]:
             tables[table][key] = flags[flag]
     if flags.get("encoder_opt"):
         tables["encode"]["options"] = dict(_option(text) for text in flags["encoder_opt"])
+    if flags.get("streams"):
+        tables["output"] = _streams(flags["streams"]) | tables["output"]
+    if flags.get("map_stream"):
+        tables["output"]["map"] = flags["map_stream"]
     if flags.get("no_warp"):
         tables["align"]["warp"] = False
     modes = [mode for flag, mode in (("no_sync", "none"), ("offset", "offset"), ("frame_map", "map")) if _given(flags, flag)]
@@ -162,3 +178,18 @@ def _option(text: str) -> tuple[str, str]:
     if not key or not equals:
         raise InputError(f"--encoder-opt {text!r}; accepted: key=value")
     return key, value
+
+
+#: What a film carries beside its picture.
+_KINDS = ("audio", "subtitles", "chapters", "attachments", "tags")
+
+
+def _streams(given: list[str]) -> dict[str, str]:
+    """``--streams`` one after the other: "clip" for all kinds, "audio=none" for one."""
+    whose_by_kind: dict[str, str] = {}
+    for text in given:
+        kind, equals, whose = text.rpartition("=")
+        if equals and kind not in _KINDS:
+            raise InputError(f"--streams {text!r}; accepted: ref, clip, none, or KIND=ref with KIND one of {', '.join(_KINDS)}")
+        whose_by_kind |= dict.fromkeys([kind] if equals else _KINDS, whose)
+    return whose_by_kind

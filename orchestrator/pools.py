@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
-from orchestrator.config import RunConfig
 from orchestrator.local_pool import LocalPool
 from orchestrator.nodes import PoolLimits, WorkerShape, describe_nodes
+from orchestrator.sections import RunConfig
 from orchestrator.supervise import WorkerPool
 from tasks.device import resolve_device
 from tasks.sight import Sight

@@ -7,9 +7,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
 
-from orchestrator.config import AlignConfig, JobConfig
+from orchestrator.config import JobConfig
 from orchestrator.inputs import Inputs
 from orchestrator.outcheck import check_out_path
+from orchestrator.sections import AlignConfig
 from tasks.codecs import container_of
 from tasks.encode import check_output, choose_pixel_format
 from tasks.errors import SourceChanged, StitchError, StorageError

@@ -65,7 +65,7 @@ def _plain_map(run: JobRun) -> FrameMap:
 
 
 def _solved_map(run: JobRun) -> tuple[FrameMap, Facts, tuple[StageReport, ...]]:
-    scans = do_units(run, "scan", "scans", scan_works(run.plan, run.inputs, run.job_dir), kind="temporal")
+    scans = do_units(run, "scan", "scans", scan_works(run.plan, run.inputs, run.config, run.job_dir), kind="temporal")
     _nothing_parked("scan", scans)
     work = solve_work(run.plan, run.inputs, run.config, scans.records, run.job_dir)
     solved = do_units(run, "solve", "maps", [work], kind="temporal")

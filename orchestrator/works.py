@@ -13,7 +13,7 @@ from orchestrator.config import JobConfig
 from orchestrator.inputs import Inputs
 from orchestrator.plan import Bounds, Chunk, Plan, Scan, expected_clip_frames, make_plan
 from tasks.commit import library_versions
-from tasks.messages import MediaInfo
+from tasks.messages import MediaInfo, ReadSettings
 from tasks.work import RENDER_ABI, SAME_PICTURE, SCAN_ABI, SOLVE_ABI, Record, RenderWork, ScanWork, SolveWork
 from tasks.work import Inputs as WorkInputs
 from vsalign.framemap import FrameMap
@@ -28,10 +28,11 @@ def plan_job(config: JobConfig, inputs: Inputs, bounds: Bounds) -> tuple[Plan, n
     return make_plan(clip, ref, bounds, expected, config.sync.tr, config.align.radius), expected
 
 
-def scan_works(plan: Plan, inputs: Inputs, job_dir: str) -> list[ScanWork]:
+def scan_works(plan: Plan, inputs: Inputs, config: JobConfig, job_dir: str) -> list[ScanWork]:
     """One unit per scan of clip and ref."""
     infos = {"clip": inputs.clip.info, "ref": inputs.ref.info}
-    return [_scan_work(scan, infos[scan.role], job_dir) for scan in plan.scans]
+    read = config.read_settings()
+    return [_scan_work(scan, infos[scan.role], job_dir, read) for scan in plan.scans]
 
 
 def solve_work(plan: Plan, inputs: Inputs, config: JobConfig, scans: Mapping[str, Record], job_dir: str) -> SolveWork:
@@ -81,6 +82,7 @@ def render_works(
         pixel_format=inputs.pixel_format,
         masked=inputs.mask is not None and config.align.warp,
         device=config.run.device,
+        read=config.read_settings(),
     )
     return [_render_work(common, chunk, aligned_to, clip_frames, frame_map, config.align.radius) for chunk in plan.chunks]
 
@@ -107,7 +109,7 @@ def window_rows(centres: npt.NDArray[np.int64], frame_map: FrameMap, radius: int
     return np.flatnonzero(near & (frame_map.clip_frame[first:stop] >= 0)) + first
 
 
-def _scan_work(scan: Scan, info: MediaInfo, job_dir: str) -> ScanWork:
+def _scan_work(scan: Scan, info: MediaInfo, job_dir: str, read: ReadSettings) -> ScanWork:
     return ScanWork(
         name=_scan_name(scan),
         job_dir=job_dir,
@@ -121,6 +123,7 @@ def _scan_work(scan: Scan, info: MediaInfo, job_dir: str) -> ScanWork:
         num_frames=len(scan.frames),
         role=scan.role,
         frames=scan.frames,
+        read=read,
     )
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from tasks.comparable import Comparable
 from tasks.costrows import save_rows
-from tasks.decode import FrameReader
 from tasks.metrics import open_metric
 from tasks.pipeline import prefetch
 from tasks.progress import OnFrame
+from tasks.reading import open_reader
 from tasks.sources import read_probe
 from tasks.store import JobStore
 from tasks.thrift import LEVELS, Thrift
@@ -39,8 +39,8 @@ def compare_chunk(
     both = Comparable(clip.info, ref.info, work.film_geometry, device)
     # Leaving in this order ends the thread before the reader that it uses is closed.
     with (
-        FrameReader(clip) as clips,
-        FrameReader(ref) as refs,
+        open_reader(clip, work.read) as clips,
+        open_reader(ref, work.read) as refs,
         closing(prefetch(refs.pictures(wanted), thrift.queue_frames)) as pictures,
     ):
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tasks.decode import FrameReader
-from tasks.messages import Role
+from tasks.messages import ReadSettings, Role
+from tasks.reading import open_reader
 from tasks.sources import read_probe
 from tasks.store import JobStore
 from tasks.work import RenderWork
@@ -52,12 +52,12 @@ def runs_of(work: RenderWork) -> list[Run]:
 def pairs_of(work: RenderWork, store: JobStore, readers: ExitStack) -> Iterator[Pair]:
     """``work.pairs`` in order; readers are closed with ``readers``."""
     ref_frames = [ref for ref, _ in work.pairs]
-    clips = _pictures(store, readers, "clip", [clip for _, clip in work.pairs])
+    clips = _pictures(store, readers, "clip", [clip for _, clip in work.pairs], work.read)
     refs: Iterator[Picture | None] = itertools.repeat(None)
     masks: Iterator[Tensor | None] = itertools.repeat(None)
     if work.align.warp:
-        refs = _pictures(store, readers, "ref", ref_frames)
-        masks = _masks(store, readers, ref_frames) if work.masked else masks
+        refs = _pictures(store, readers, "ref", ref_frames, work.read)
+        masks = _masks(store, readers, ref_frames, work.read) if work.masked else masks
     return (Pair(*parts) for parts in zip(ref_frames, clips, refs, masks, strict=False))
 
 
@@ -68,23 +68,23 @@ def substitutes_of(work: RenderWork, store: JobStore, readers: ExitStack) -> Ite
         return iter(())
     width, height = work.video.width, work.video.height
     if work.align.unmatched in {"black", "hold"}:  # "hold" leaves a frame here only when the whole film has no match to hold
-        template = next(_pictures(store, readers, "clip", [0]))
+        template = next(_pictures(store, readers, "clip", [0], work.read))
         return itertools.repeat(black_picture(template, width, height), len(missing))
     role: Role = "fallback" if work.align.unmatched == "fallback" else "ref"
-    return (warp_picture(picture, None, width, height) for picture in _pictures(store, readers, role, missing))
+    return (warp_picture(picture, None, width, height) for picture in _pictures(store, readers, role, missing, work.read))
 
 
-def _pictures(store: JobStore, readers: ExitStack, role: Role, wanted: list[int]) -> Iterator[Picture]:
+def _pictures(store: JobStore, readers: ExitStack, role: Role, wanted: list[int], read: ReadSettings) -> Iterator[Picture]:
     if not wanted:
         return iter(())
-    reader = readers.enter_context(FrameReader(read_probe(store, role)))
+    reader = readers.enter_context(open_reader(read_probe(store, role), read))
     return (picture for _, picture in reader.pictures(wanted))
 
 
-def _masks(store: JobStore, readers: ExitStack, ref_frames: list[int]) -> Iterator[Tensor]:
+def _masks(store: JobStore, readers: ExitStack, ref_frames: list[int], read: ReadSettings) -> Iterator[Tensor]:
     """The mask of every ref frame; a mask that is shorter than ref goes on with its last frame."""
     probe = read_probe(store, "mask")
-    reader = readers.enter_context(FrameReader(probe))
+    reader = readers.enter_context(open_reader(probe, read))
     last = len(probe.index) - 1
     known, mask = -1, torch.empty(0)
     for frame, picture in reader.pictures(min(frame, last) for frame in ref_frames):

@@ -13,12 +13,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from tasks.fields import PLAIN, Fields
+from tasks.hdr import NO_HDR, Hdr
 from vsalign.frames import FrameRange
 from vsalign.picture import ColourTags
 from vsalign.settings import DEFAULT_SMOOTH_TIME, SpatialSettings
 
 Role = Literal["clip", "ref", "fallback", "mask"]
 MismatchShow = Literal["keep", "ref", "black", "white"]
+OnCorrupt = Literal["stop", "repeat", "skip-chunk"]
 StreamKind = Literal["video", "audio", "subtitle", "data", "attachment"]
 
 
@@ -35,13 +38,20 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """One stream of a container; ``index`` counts all streams, ``language`` is empty when untagged."""
+    """One stream of a container; ``index`` counts all streams, ``language`` and ``title`` are empty when untagged.
+
+    ``is_cover``: a still picture about the film rather than of it. ``filename`` and ``mimetype`` are of attachments and covers.
+    """
 
     index: int
     kind: StreamKind
     codec: str
     language: str
     time_base: Fraction
+    title: str = ""
+    is_cover: bool = False
+    filename: str = ""
+    mimetype: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,11 @@ class MediaInfo:
     """Empty, or one clause that says where the file ends too early ("ends at frame 311 of 720")."""
     version: str = ""
     """Of a remote film: what changes when it is written again, so that no reader mixes two (:mod:`tasks.remote`)."""
+    hdr: Hdr = NO_HDR
+    alpha: bool = False
+    """The pictures have an alpha channel, which is not used."""
+    fields: Fields = PLAIN
+    num_chapters: int = 0
 
     @property
     def has_audio(self) -> bool:
@@ -109,10 +124,27 @@ class FrameIndex:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A source as found: its description and its frame index."""
+    """A source as found: its description and its frame index.
+
+    ``coded``: the frames as they lie in the file, where a field filter (``info.fields.filter``) makes the index's of them.
+    """
 
     info: MediaInfo
     index: FrameIndex
+    coded: FrameIndex | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSettings:
+    """How a worker reads sources. ``on_corrupt``: what becomes of a frame that is damaged or missing ("repeat": the last whole
+    one before it is shown). ``hwaccel`` changes no sample."""
+
+    on_corrupt: OnCorrupt = "stop"
+    hwaccel: Literal["auto", "none"] = "auto"
+
+
+#: Reading without wishes.
+AS_IT_IS = ReadSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +171,9 @@ class VideoFormat:
     rate: Fraction
     sample_aspect_ratio: Fraction
     colour: ColourTags
+    hdr: Hdr = NO_HDR
+    rotation_degrees: int = 0
+    """Clockwise, to be applied by a player."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.decode import FrameReader
 from tasks.progress import OnFrame
+from tasks.reading import open_reader
 from tasks.sources import read_probe
 from tasks.store import JobStore
 from tasks.work import ScanWork
@@ -18,7 +18,7 @@ from vsalign.thumb import SIGNATURE_BYTES, THUMB_HEIGHT, THUMB_WIDTH
 def scan_chunk(work: ScanWork, store: JobStore, folder: Path, on_frame: OnFrame) -> Path:
     """Signatures (num_frames, SIGNATURE_BYTES) uint8 of ``work.frames``, written to ``folder`` as .npy."""
     signatures = np.empty((len(work.frames), SIGNATURE_BYTES), np.uint8)
-    with FrameReader(read_probe(store, work.role), only_thumbs=True) as reader:
+    with open_reader(read_probe(store, work.role), work.read, only_thumbs=True) as reader:
         for frame, thumb in reader.thumbs(work.frames, THUMB_WIDTH, THUMB_HEIGHT):
             signatures[frame - work.frames.start] = sign(thumb[None])[0]
             on_frame()

@@ -13,7 +13,16 @@ from dataclasses import dataclass, field
 from pydantic import TypeAdapter
 
 from tasks.joinplan import AudioCopy
-from tasks.messages import AlignSettings, EncodeSettings, MetricSettings, Role, SyncSettings, VideoFormat
+from tasks.messages import (
+    AS_IT_IS,
+    AlignSettings,
+    EncodeSettings,
+    MetricSettings,
+    ReadSettings,
+    Role,
+    SyncSettings,
+    VideoFormat,
+)
 from tasks.soundplan import SoundPlan
 from vsalign.frames import FrameRange
 from vsalign.metric import Select
@@ -85,6 +94,7 @@ class ScanWork(Work):
 
     role: Role
     frames: FrameRange
+    read: ReadSettings = AS_IT_IS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +122,7 @@ class CompareWork(Work):
     device: str = "cpu"
     threads: int = 0
     """Threads of a plugin's core; 0 leaves it its own number. The costs do not depend on it."""
+    read: ReadSettings = AS_IT_IS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +158,7 @@ class RenderWork(Work):
     masked: bool = False
     """The job has a mask: what it shows white is not trusted."""
     device: str = "cpu"
+    read: ReadSettings = AS_IT_IS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.config import AlignConfig, job_config, load_job_file, merge
+from orchestrator.config import job_config, load_job_file, merge
+from orchestrator.sections import AlignConfig
 from vsalign.errors import InputError
 from vsalign.settings import DEFAULT_SMOOTH_TIME
 
@@ -15,7 +16,7 @@ GOOD = {"clip": "a.mkv", "ref": "b.mkv", "out": "c.mkv"}
     ("values", "line"),
     [
         ({**GOOD, "encode": {"crv": 3}}, "unknown key encode.crv; accepted here: codec, crf, preset"),
-        ({**GOOD, "bogus": 1}, "unknown key bogus; accepted here: clip, ref, out, sync"),
+        ({**GOOD, "bogus": 1}, "unknown key bogus; accepted here: clip, ref, out, decode, sync"),
         ({**GOOD, "encode": {"crf": "good"}}, "encode.crf is 'good'; accepted: a number from 0 to 63"),
         ({**GOOD, "encode": {"codec": "vp9"}}, "encode.codec is 'vp9'; accepted: libx264, libx265"),
         ({**GOOD, "sync": {"tr": -1}}, "sync.tr is -1; accepted: a whole number of clip frames from 1"),

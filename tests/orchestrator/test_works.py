@@ -160,8 +160,11 @@ def test_a_changed_map_row_changes_the_fingerprint_of_its_chunk_only():
 
 def test_a_scan_depends_on_its_source_and_frames_only():
     inputs = inputs_of()
-    one = [work.fingerprint for work in scan_works(plan_of(inputs), inputs, "job")]
-    other = [work.fingerprint for work in scan_works(plan_of(inputs, 10), inputs_of(ref="other"), "elsewhere")]
+    one = [work.fingerprint for work in scan_works(plan_of(inputs), inputs, config_of(), "job")]
+    other = [
+        work.fingerprint
+        for work in scan_works(plan_of(inputs, 10), inputs_of(ref="other"), config_of(run={"hwaccel": "none"}), "elsewhere")
+    ]
     assert one[0] == other[0] and one[1] != other[1]
 
 
