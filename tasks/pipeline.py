@@ -5,26 +5,45 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from time import perf_counter
 
 _END = object()
 
 
-def prefetch[T](items: Iterable[T], depth: int) -> Generator[T]:
+@dataclass(slots=True)
+class Waits:
+    """Seconds that both sides of a queue have waited: its producer for room, its consumer for items."""
+
+    for_room: float = 0.0
+    for_items: float = 0.0
+
+
+def prefetch[T](items: Iterable[T], depth: int, waits: Waits | None = None) -> Generator[T]:
     """Yield ``items`` in order while a thread works up to ``depth`` items ahead; its exception is raised here.
 
-    Memory is bounded by ``depth``. When the consumer stops early the thread ends at its next item.
+    Memory is bounded by ``depth``. When the consumer stops early the thread ends at its next item. ``waits`` is added to.
     """
+    waits = waits or Waits()
     ready: queue.Queue[object] = queue.Queue(maxsize=depth)
     stopped = threading.Event()
     failure: list[BaseException] = []
 
     def put(item: object) -> None:
+        started = perf_counter()
         while not stopped.is_set():
             try:
                 ready.put(item, timeout=0.1)
-                return
+                break
             except queue.Full:
                 continue
+        waits.for_room += perf_counter() - started
+
+    def take() -> object:
+        started = perf_counter()
+        item = ready.get()
+        waits.for_items += perf_counter() - started
+        return item
 
     def produce() -> None:
         try:
@@ -44,7 +63,7 @@ def prefetch[T](items: Iterable[T], depth: int) -> Generator[T]:
     thread = threading.Thread(target=produce, daemon=True, name="prefetch")
     thread.start()
     try:
-        while (item := ready.get()) is not _END:
+        while (item := take()) is not _END:
             yield item  # type: ignore[misc]
         if failure:
             raise failure[0]

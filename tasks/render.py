@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
@@ -18,7 +18,7 @@ from tasks.encode import SegmentWriter
 from tasks.errors import SegmentMismatch
 from tasks.gather import Pair, pairs_of, runs_of, substitutes_of
 from tasks.messages import Segment
-from tasks.pipeline import prefetch
+from tasks.pipeline import Waits, prefetch
 from tasks.progress import OnFrame
 from tasks.store import JobStore
 from tasks.thrift import LEVELS, Thrift, Turns
@@ -55,9 +55,6 @@ class Seen:
 class Tally:
     """Sums over a chunk's frames; each field has one thread that writes it."""
 
-    observe_seconds: float = 0.0
-    align_seconds: float = 0.0
-    encode_seconds: float = 0.0
     aligned_frames: int = 0
     confidence: float = 0.0
     mismatched: float = 0.0
@@ -73,14 +70,33 @@ class Tally:
         """``confidence`` and ``mismatched`` are means over ``aligned_frames``."""
         frames = max(self.aligned_frames, 1)
         return {
-            "observe_seconds": round(self.observe_seconds, 3),
-            "align_seconds": round(self.align_seconds, 3),
-            "encode_seconds": round(self.encode_seconds, 3),
             "aligned_frames": self.aligned_frames,
             "confidence": round(self.confidence / frames, 4),
             "mismatched": round(self.mismatched / frames, 6),
             "wide_found": self.wide_found,
         }
+
+
+@dataclass(slots=True)
+class Steps:
+    """The queues between decode -> observe -> align -> encode, and how long the chunk took: who was at work how long."""
+
+    pairs: Waits = field(default_factory=Waits)
+    seen: Waits = field(default_factory=Waits)
+    aligned: Waits = field(default_factory=Waits)
+    started: float = field(default_factory=perf_counter)
+
+    def facts(self) -> Facts:
+        """Seconds that each step was at work, and those of the whole; the rest of the whole it waited."""
+        whole = perf_counter() - self.started
+        waited = {
+            "decode_seconds": self.pairs.for_room,
+            "observe_seconds": self.pairs.for_items + self.seen.for_room,
+            "align_seconds": self.seen.for_items + self.aligned.for_room,
+            "encode_seconds": self.aligned.for_items,
+        }
+        busy = {name: round(max(whole - seconds, 0.0), 3) for name, seconds in waited.items()}
+        return {**busy, "chunk_seconds": round(whole, 3)}
 
 
 def render_chunk(
@@ -90,30 +106,28 @@ def render_chunk(
 
     ``thrift`` changes how much memory that takes, and no byte.
     """
-    path, tally, turns, ahead = folder / "segment.mkv", Tally(), Turns(thrift), thrift.queue_frames
+    path, tally, steps, turns, ahead = folder / "segment.mkv", Tally(), Steps(), Turns(thrift), thrift.queue_frames
     # Leaving in this order ends the threads before the readers that they use are closed.
     with (
         ExitStack() as readers,
-        closing(prefetch(pairs_of(work, store, readers), ahead)) as pairs,
-        closing(prefetch(_observe(work, pairs, tally, device, turns), ahead)) as seen,
+        closing(prefetch(pairs_of(work, store, readers), ahead, steps.pairs)) as pairs,
+        closing(prefetch(_observe(work, pairs, device, turns), ahead, steps.seen)) as seen,
         closing(prefetch(substitutes_of(work, store, readers), ahead)) as substitutes,
-        closing(prefetch(_align(work, seen, substitutes, tally, turns), ahead)) as aligned,
+        closing(prefetch(_align(work, seen, substitutes, tally, turns), ahead, steps.aligned)) as aligned,
     ):
-        segment = _encode(work, str(path), aligned, tally, on_frame)
+        segment = _encode(work, str(path), aligned, on_frame)
     if segment.num_frames != len(work.ref_frames):
         raise SegmentMismatch(segment.path, "number of frames", len(work.ref_frames), segment.num_frames)
-    return path, {"header_sha256": segment.header_sha256, **tally.facts()}
+    return path, {"header_sha256": segment.header_sha256, **tally.facts(), **steps.facts()}
 
 
-def _observe(work: RenderWork, pairs: Iterator[Pair], tally: Tally, device: str, turns: Turns) -> Iterator[Seen]:
+def _observe(work: RenderWork, pairs: Iterator[Pair], device: str, turns: Turns) -> Iterator[Seen]:
     own = {run.ref_frame for run in runs_of(work) if run.matched}
     paints = work.align.mismatch != "keep"
     for pair in pairs:
         shown = pair.ref_frame in own
         with turns.turn():
-            started = perf_counter()
             observation = observe_pair(pair, work.align, device)
-            tally.observe_seconds += perf_counter() - started
             if observation is not None and not shown:
                 observation = without_detail(observation)
             elif observation is not None and turns.thrift.in_turn:
@@ -131,9 +145,7 @@ def _align(
             continue
         window, at = windows.around(run.ref_frame)
         with turns.turn():
-            started = perf_counter()
             aligned = _aligned(work, window, at, turns.thrift.tile_rows)
-            tally.align_seconds += perf_counter() - started
         tally.add(aligned, run.num_frames)
         yield aligned.picture, run.num_frames
 
@@ -147,12 +159,10 @@ def _aligned(work: RenderWork, window: list[Seen], at: int, tile_rows: int) -> A
     return lay(clip, ref, warp, work.video, work.align, tile_rows)
 
 
-def _encode(work: RenderWork, path: str, aligned: Iterator[tuple[Picture, int]], tally: Tally, on_frame: OnFrame) -> Segment:
+def _encode(work: RenderWork, path: str, aligned: Iterator[tuple[Picture, int]], on_frame: OnFrame) -> Segment:
     with SegmentWriter(path, work.video, work.encode, work.pixel_format) as writer:
         for picture, num_frames in aligned:
-            started = perf_counter()
             for _ in range(num_frames):
                 writer.write(picture)
                 on_frame()
-            tally.encode_seconds += perf_counter() - started
         return writer.close()
