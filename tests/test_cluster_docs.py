@@ -131,7 +131,10 @@ def shell(line: str, names: dict[str, str], timeout_s: float = 120) -> str:
 def test_a_cluster_by_hand(by_hand: dict[str, str]):
     shell("ray start --head --port=6379 --num-cpus=0 --object-store-memory=268435456", by_hand)
     shell("ray start --address=HEAD:6379 --object-store-memory=268435456", by_hand)
-    assert "0.0/2.0 CPU" in shell("ray status --address=HEAD:6379", by_hand)
+    deadline = time.monotonic() + 90  # both nodes have to be reported first; before that it says so
+    while "0.0/2.0 CPU" not in (told := shell("ray status --address=HEAD:6379", by_hand)):
+        assert time.monotonic() < deadline, told
+        time.sleep(1)
     render = "vsalign render /films/dvd.mkv /films/bluray.mkv -o /films/out.mkv --address HEAD:6379"
     assert "verified" in shell(render, by_hand)
     assert shell("vsalign status /films/out.mkv.vsalign", by_hand)
