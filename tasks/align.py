@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from tasks.gather import Pair
@@ -15,6 +13,7 @@ from tasks.paint import cover_of, painted
 from vsalign.picture import Picture, luma
 from vsalign.planes import warp_picture
 from vsalign.steady import Observation, observe, settle
+from vsalign.upload import upload
 from vsalign.warp import Warp, affine_warp
 
 
@@ -96,5 +95,4 @@ def _mismatched(clip: Picture, ref: Picture, warp: Warp, tile_rows: int) -> torc
 
 def _luma_tensor(picture: Picture, device: str) -> torch.Tensor:
     """Luma as (1, 1, H, W), clamped to [0, 1]."""
-    samples: npt.NDArray[np.float32] = luma(picture)
-    return torch.from_numpy(samples).to(device).clamp_(0, 1)[None, None]
+    return upload(luma(picture), device).clamp_(0, 1)[None, None]

@@ -18,6 +18,7 @@ from vsalign.picture import (
     Picture,
     Plane,
 )
+from vsalign.upload import upload
 from vsalign.warp import Warp, sampled_tiles, scale_positions
 
 #: A plane of any sample format: codes, or floats that have no range to be held in.
@@ -79,7 +80,8 @@ def warp_plane(plane: AnyPlane, positions: Tensor, peak: int | None = None) -> n
 
 def _moved_bands(plane: AnyPlane, positions: Tensor, peak: int | None, tile_rows: int) -> Iterator[npt.NDArray[np.float32]]:
     """What :func:`warp_plane` gives, in bands of ``tile_rows`` rows (0: whole)."""
-    image = torch.from_numpy(plane.astype(np.float32))[None].to(positions.device)
+    # In its own sample type, a quarter or half of the floats' bytes.
+    image = upload(plane, positions.device).float()[None]
     for moved in sampled_tiles(image, positions, tile_rows):
         yield (moved[0] if peak is None else moved[0].round().clamp(0, peak)).cpu().numpy()
 
