@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from tasks.pipeline import prefetch
+from tasks.pipeline import Waits, prefetch
 
 
 def test_items_come_in_order():
@@ -46,3 +46,12 @@ def test_leaving_early_ends_the_thread_and_closes_the_producer():
         assert next(items) == 0
     assert closed.is_set()
     assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+
+
+def test_who_waits_is_told():
+    slow_consumer, slow_producer = Waits(), Waits()
+    for _ in prefetch(range(8), 1, slow_consumer):
+        time.sleep(0.03)
+    assert list(prefetch((time.sleep(0.03) or n for n in range(8)), 1, slow_producer)) == list(range(8))
+    assert slow_consumer.for_room > 0.1 > slow_consumer.for_items
+    assert slow_producer.for_items > 0.1 > slow_producer.for_room
