@@ -80,7 +80,7 @@ def write_film(path: Path, num_frames: int, first: int) -> None:
         writer.write(Picture((frame,), GRAY, ColourTags(1, 1, 1, 2, 0)))
     writer.close()
     pts = np.rint(np.arange(num_frames) * 1000 / 24).astype(np.int64)
-    stitch([SegmentPlan(str(segment), FrameRange(0, num_frames))], pts, Fraction(1, 1000), 42, str(path), None, None)
+    stitch([SegmentPlan(str(segment), FrameRange(0, num_frames))], pts, Fraction(1, 1000), 42, str(path))
     segment.unlink()
 
 

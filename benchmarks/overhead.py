@@ -31,7 +31,8 @@ from orchestrator.preflight import look_at_inputs
 from orchestrator.works import plan_job, render_works
 from tasks.localstore import LocalStore
 from tasks.sources import write_probe
-from tasks.stitch import AudioCopy, SegmentPlan, stitch, verify
+from tasks.stitch import SegmentPlan, stitch, verify
+from tasks.streamcopy import all_sound
 from tests.films import film, graded, write_film
 from vsalign.framemap import FrameMap
 
@@ -132,7 +133,7 @@ def plain(here: Path, out: Path, chunk_frames: int) -> tuple[float, float]:
         path, _ = render_chunk(work, store, store.scratch(), lambda: None)
         segments.append(SegmentPlan(str(path), work.ref_frames))
     rendered = time.perf_counter()
-    stitch(segments, ref.pts, ref.time_base, int(ref.duration[-1]), str(out), AudioCopy(config.ref))
+    stitch(segments, ref.pts, ref.time_base, int(ref.duration[-1]), str(out), all_sound(config.ref))
     assert not verify(str(out), ref.pts, ref.time_base, True).problems
     return rendered - started, time.perf_counter() - rendered
 

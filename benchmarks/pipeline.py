@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -35,6 +34,7 @@ from tasks.encode import SegmentWriter
 from tasks.gather import Pair, pairs_of
 from tasks.localstore import LocalStore
 from tasks.messages import EncodeSettings, VideoFormat
+from tasks.reading import Readers
 from tasks.render import render_chunk
 from tasks.sources import write_probe
 from tasks.window import Windows
@@ -112,7 +112,7 @@ def waiting(facts: dict[str, float | int | str], step: str) -> float:
 def one_round(work: RenderWork, store: LocalStore, device: str) -> Round:
     """Every step alone, then the whole."""
     alone: dict[str, Timed] = {}
-    with ExitStack() as readers:
+    with Readers() as readers:
         alone["decode"], pairs = timed(work, lambda: list(pairs_of(work, store, readers)))
     alone["observe"], seen = timed(work, lambda: [observed(pair, work, device) for pair in pairs])
     alone["align"], pictures = timed(work, lambda: aligned(work, pairs, seen))

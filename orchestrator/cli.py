@@ -204,9 +204,14 @@ def report(
 
 
 @app.command()
-def verify(out: Annotated[str, typer.Argument(help="A rendered film.")], job: flags.JobOption = None) -> None:
-    """Check OUT against its job: bytes, number of frames, every PTS."""
-    raise typer.Exit(commands.verify(out, job or ""))
+def verify(
+    out: Annotated[str, typer.Argument(help="A rendered film.")],
+    job: flags.JobOption = None,
+    full: Annotated[bool, typer.Option("--full", help="Decode at every seam, not at some of them.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check OUT against its job: frames, times, streams, colour, the pictures where segments meet."""
+    raise typer.Exit(commands.verify(out, job or "", full, json_output))
 
 
 @app.command()

@@ -6,12 +6,14 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from orchestrator.config import JobConfig, job_config, merge
+from orchestrator.encoding import settle_encoder
 from orchestrator.estimate import estimate
 from orchestrator.jobdir import saved_config
 from orchestrator.mapview import MapView, describe_map
@@ -60,6 +62,7 @@ def resume(job_dir: str, where: dict[str, Any]) -> int:
 
 def plan(config: JobConfig, as_json: bool) -> int:
     """Print what would be done; nothing is written."""
+    config = settle_encoder(config)
     inputs = look_at_sources(config)
     with closing(Pools(config.run)) as pools:
         workers = pools.num_workers()
@@ -118,14 +121,20 @@ def report(job_dir: str, as_json: bool) -> int:
     return 0
 
 
-def verify(out: str, job_dir: str) -> int:
-    """Print what is wrong with OUT, if anything; 1 when something is. ``job_dir``: "" for OUT's own."""
-    problems = check_output_file(out, job_dir or f"{out}.vsalign")
-    for problem in problems:
+def verify(out: str, job_dir: str, full: bool, as_json: bool) -> int:
+    """Print what is wrong with OUT, if anything, and what is as planned; 1 when something is wrong. ``job_dir``: "" for OUT's
+    own."""
+    found = check_output_file(out, job_dir or f"{out}.vsalign", full)
+    if as_json:
+        print(json.dumps(asdict(found), indent=1))
+        return 1 if found.problems else 0
+    for problem in found.problems:
         print(f"{out}: {problem}", file=sys.stderr)
-    if not problems:
-        print(f"{out}: as planned, frame for frame")
-    return 1 if problems else 0
+    if found.as_planned:
+        print(f"{out}: as planned: {', '.join(found.as_planned)}")
+    for clause in found.left_out:
+        print(f"{out}: not checked: {clause}")
+    return 1 if found.problems else 0
 
 
 def doctor() -> int:

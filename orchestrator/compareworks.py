@@ -10,6 +10,7 @@ from orchestrator.config import JobConfig
 from orchestrator.inputs import Inputs
 from orchestrator.plan import Plan
 from orchestrator.works import digest, identity, versions
+from tasks.damage import over_damage
 from tasks.messages import MetricSettings
 from tasks.work import CHOOSE_ABI, COMPARE_ABI, ChooseWork, CompareWork, Record
 from tasks.work import Inputs as WorkInputs
@@ -29,7 +30,7 @@ def compare_works(
         "abi": str(COMPARE_ABI),
         **_common(inputs, config, metric),
         "film geometry": " ".join(map(str, film_geometry)),
-        **versions("av", "numpy", "torch", "numba"),
+        **versions("av", "ffmpeg", "numpy", "torch", "numba"),
     }
     if metric.precision == 1:
         # Which costs are worked out in full depends on what is chosen of them; of the other metrics always the same.
@@ -46,7 +47,7 @@ def compare_works(
         metric=metric,
         select=config.sync.select,
         device=config.run.device if metric.precision == 3 else "cpu",
-        read=config.read_settings(),
+        read=over_damage(config.read_settings()),
         # In this process the plugin may use the whole machine, on a cluster what its worker has booked.
         threads=config.run.cores_per_worker if config.run.pool == "ray" else 0,
     )

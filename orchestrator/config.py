@@ -39,8 +39,11 @@ class JobConfig(Section):
         return self.run.job or self.out + ".vsalign"
 
     def read_settings(self) -> ReadSettings:
-        """How workers read the sources."""
-        return ReadSettings(on_corrupt=self.decode.on_corrupt, hwaccel=self.run.hwaccel)
+        """How workers read the sources. GPUs show damaged frames without saying so: they get only what a scan has looked
+        through and would have stopped at."""
+        looked_through = self.sync.mode == "auto" and self.decode.on_corrupt == "stop"
+        hwaccel = self.run.hwaccel if looked_through and self.run.device != "cpu" else "none"
+        return ReadSettings(on_corrupt=self.decode.on_corrupt, hwaccel=hwaccel)
 
 
 def job_config(values: Mapping[str, Any], where: str) -> JobConfig:

@@ -26,7 +26,8 @@ from tasks.decode import FrameReader
 from tasks.encode import SegmentWriter
 from tasks.messages import EncodeSettings, Probe, VideoFormat
 from tasks.probe import parse_source, probe
-from tasks.stitch import AudioCopy, SegmentPlan, stitch
+from tasks.stitch import SegmentPlan, stitch
+from tasks.streamcopy import all_sound
 from vsalign.framemap import FrameMap
 from vsalign.frames import FrameRange
 from vsalign.picture import ColourTags, Picture, SampleFormat, luma
@@ -133,7 +134,7 @@ def _write_film(path: Path, frames: Iterable[npt.NDArray[np.uint8]], num_frames:
     pts = np.array([round(n * 1000 / RATE) for n in range(num_frames)], np.int64)
     plan = [SegmentPlan(str(segment), FrameRange(0, num_frames))]
     aside = path.with_suffix(".part.mkv")
-    stitch(plan, pts, Fraction(1, 1000), ticks, str(aside), AudioCopy(str(sound), Fraction(0)), None)
+    stitch(plan, pts, Fraction(1, 1000), ticks, str(aside), all_sound(str(sound)), None)
     segment.unlink()
     # The name appears only when the film is whole: a killed demo starts over.
     aside.rename(path)

@@ -9,7 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from orchestrator.sections import CODECS
+from tasks.builds import encoder_version, ffmpeg_version, no_hardware_decoding, why_not
 from tasks.encode import choose_pixel_format
+from tasks.nvenc import is_hardware
 from vsalign.errors import InputError
 
 
@@ -19,7 +21,11 @@ def findings() -> Iterator[tuple[str, str]]:
         yield package, _version(package)
     yield "cores", str(len(os.sched_getaffinity(0)))
     yield "disk here", f"{shutil.disk_usage(Path.cwd()).free / 1e9:.0f} GB free"
-    yield "encoders", ", ".join(codec for codec in CODECS if _has_encoder(codec))
+    yield "FFmpeg", ffmpeg_version()
+    yield "encoders", ", ".join(_encoders())
+    yield "NVENC", _nvenc()
+    why = no_hardware_decoding()
+    yield "NVDEC", f"not usable: {why}" if why else "usable"
     yield "GPUs", _gpus()
 
 
@@ -30,12 +36,24 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _has_encoder(codec: str) -> bool:
-    try:
-        choose_pixel_format(codec, "yuv420p")
-    except InputError:
-        return False
-    return True
+def _encoders() -> Iterator[str]:
+    """The software encoders that this FFmpeg has, with their libraries' versions where they tell them."""
+    for codec in CODECS:
+        if not is_hardware(codec):
+            try:
+                choose_pixel_format(codec, "yuv420p")
+            except InputError:
+                continue
+            yield f"{codec} {encoder_version(codec)}".strip()
+
+
+def _nvenc() -> str:
+    why = {codec: why_not(codec) for codec in CODECS if is_hardware(codec)}
+    usable = [codec for codec, reason in why.items() if not reason]
+    if len(set(why.values())) == 1:
+        return f"not usable: {next(iter(why.values()))}" if not usable else f"usable: {', '.join(usable)}"
+    others = [f"{codec} not: {reason}" for codec, reason in why.items() if reason]
+    return "; ".join([f"usable: {', '.join(usable)}", *others])
 
 
 def _gpus() -> str:

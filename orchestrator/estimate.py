@@ -9,11 +9,17 @@ from orchestrator.inputs import Inputs
 from vsalign.thumb import SIGNATURE_BYTES
 
 #: Bits per pixel of ordinary film at the codec's default quality; grain may need twice as much.
-BITS_PER_PIXEL = {"libx264": 0.25, "libx265": 0.15, "libsvtav1": 0.12, "ffv1": 6.0, "prores_ks": 4.5}
-DEFAULT_CRF = {"libx264": 16.0, "libx265": 18.0, "libsvtav1": 24.0}
+BITS_PER_PIXEL = {
+    **{"libx264": 0.25, "libx265": 0.15, "libsvtav1": 0.12, "ffv1": 6.0, "prores_ks": 4.5},
+    **{"h264_nvenc": 0.3, "hevc_nvenc": 0.2, "av1_nvenc": 0.15},
+}
+DEFAULT_CRF = {"libx264": 16.0, "libx265": 18.0, "libsvtav1": 24.0, "h264_nvenc": 19.0, "hevc_nvenc": 21.0, "av1_nvenc": 28.0}
 #: Million output pixels per second of one CPU core, measured on a 2-core server of 2023; expect half to double.
 ALIGN_MPIX_PER_CORE_SECOND = {1: 6.0, 2: 2.5, 3: 0.8, 4: 0.4}
-ENCODE_MPIX_PER_CORE_SECOND = {"libx264": 10.0, "libx265": 2.5, "libsvtav1": 4.0, "ffv1": 25.0, "prores_ks": 20.0}
+ENCODE_MPIX_PER_CORE_SECOND = {
+    **{"libx264": 10.0, "libx265": 2.5, "libsvtav1": 4.0, "ffv1": 25.0, "prores_ks": 20.0},
+    **dict.fromkeys(("h264_nvenc", "hevc_nvenc", "av1_nvenc"), 200.0),  # by the GPU; not measured
+}
 SCAN_MPIX_PER_CORE_SECOND = 200.0
 #: By sync's precision: million pixels of a pair of frames per second of one CPU core, and how many pairs a ref frame has at
 #: most (where signatures rank the clip frames first, few are left).
@@ -49,10 +55,10 @@ def estimate(inputs: Inputs, config: JobConfig, num_workers: int, num_chunks: in
 
     Every cut between chunks has the pairs within the smoothing radius of it observed from both sides.
     """
-    codec = config.encode.codec
+    codec = config.encode.settings().codec
     frames = len(inputs.ref.index)
     mpix = inputs.video.width * inputs.video.height / 1e6
-    segment_bytes = int(frames * mpix * 1e6 * _bits_per_pixel(codec, config.encode.crf) / 8)
+    segment_bytes = int(frames * mpix * 1e6 * _bits_per_pixel(codec, config.encode.settings().crf) / 8)
     synced = config.sync.mode == "auto"
     scan_frames = (len(inputs.clip.index) + frames) if synced else 0
     scan_mpix = sum(len(p.index) * p.info.width * p.info.height / 1e6 for p in (inputs.clip, inputs.ref)) if synced else 0.0

@@ -20,12 +20,13 @@ from tasks.final import Final, read_final, settle_final
 from tasks.join import parts_to_json
 from tasks.location import is_remote, suffix
 from tasks.outfile import drop_parts, out_sha256, out_size
+from tasks.seamplan import PicturePlan, SegmentEnds
 from tasks.store import open_store
 from tasks.work import STITCH, Part, Record, RenderWork, SoundWork, StitchWork, Work
 from vsalign.frames import FrameRange
 
 #: Raised by hand when a change to stitching alters its bytes.
-STITCH_ABI = 1
+STITCH_ABI = 2
 #: So often damaged files are rendered again within one run; a disk that goes on damaging them is nothing to fight.
 MOST_REPAIRS = 3
 _PARTS_FOLDER = "parts"
@@ -34,12 +35,14 @@ _ARRIVAL_SECONDS = 70.0
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A published output and the time its last stages took; no stages when it was there already."""
+    """A published output and the time its last stages took; no stages when it was there already. ``left_out``: what of the
+    chosen streams it has no place for."""
 
     stages: tuple[StageReport, ...]
+    left_out: str = ""
 
 
-def already_finished(run: JobRun, works: Sequence[RenderWork], sound: Soundtrack | None) -> Finished | None:
+def already_finished(run: JobRun, works: Sequence[RenderWork], sound: Soundtrack) -> Finished | None:
     """OUT as this job published it, made of these very units; None when there is something left to do."""
     final = read_final(run.job.store)
     out = out_location(run.config)
@@ -51,14 +54,14 @@ def already_finished(run: JobRun, works: Sequence[RenderWork], sound: Soundtrack
 
 
 def finish(
-    run: JobRun, works: Sequence[RenderWork], rendered: UnitsDone, sound: Soundtrack | None
+    run: JobRun, works: Sequence[RenderWork], rendered: UnitsDone, sound: Soundtrack
 ) -> tuple[UnitsDone, Finished | None]:
     """Join the segments of ``works`` with the audio to OUT; where their files do not hold, those chunks are rendered again.
 
     Returns what was rendered in the end, and None for a film when chunks were given up on the way. Raises StageFailed.
     """
     drop_parts(out_location(run.config))
-    conforming = sound_work(run.config, run.inputs, sound, run.job_dir) if sound else None
+    conforming = sound_work(run.config, run.inputs, sound, run.job_dir)
     stages: list[StageReport] = []
     failure, tried_again = "", False
     for _ in range(1 + MOST_REPAIRS):
@@ -68,9 +71,10 @@ def finish(
         if joined.records:
             record = joined.records[STITCH]
             _check_arrived(run, record)
-            settle_final(run.job.store, Final(_fingerprint(run, sound, works), record.sha256, sound is not None))
+            contents = str(record.facts.get("contents", ""))
+            settle_final(run.job.store, Final(_fingerprint(run, sound, works), record.sha256, contents))
             _tidy(run)
-            return rendered, Finished((*stages, *_stages(joined)))
+            return rendered, Finished((*stages, *_stages(joined)), str(record.facts.get("left_out", "")))
         failure = joined.outcome.parked[STITCH].message
         lost = _lost_units(run, [*works, *([conforming] if conforming else [])])
         if not lost and tried_again:
@@ -87,7 +91,7 @@ def finish(
 
 
 def stitch_work(
-    run: JobRun, works: Sequence[RenderWork], records: Mapping[str, Record], sound: Soundtrack | None, heard: Part | None
+    run: JobRun, works: Sequence[RenderWork], records: Mapping[str, Record], sound: Soundtrack, heard: Part | None
 ) -> StitchWork:
     """The one unit that joins the film; leaves the list of what it joins in the job directory, in place of all earlier ones,
     without which their attempts publish no more."""
@@ -101,7 +105,7 @@ def stitch_work(
         inputs={
             "abi": str(STITCH_ABI),
             "chunks": hashlib.sha256("".join(work.fingerprint for work in works).encode()).hexdigest()[:16],
-            "output.audio": f"{run.config.output.audio} {sound.fingerprint if sound else ''}".strip(),
+            "streams": sound.text,
             "container": suffix(run.config.out),
             "clip": run.inputs.clip.info.identity,
             "ref": run.inputs.ref.info.identity,
@@ -109,9 +113,10 @@ def stitch_work(
         num_frames=len(run.inputs.ref.index),
         parts=name,
         out=out_location(run.config),
-        audio=sound.copy if sound else None,
+        extras=sound.extras,
         sound=heard,
         joined=_fingerprint(run, sound, works),
+        picture=PicturePlan(works[0].video, works[0].pixel_format, works[0].encode.codec),
     )
 
 
@@ -137,7 +142,8 @@ def _conformed(run: JobRun, work: SoundWork, stages: list[StageReport]) -> Part:
 
 
 def _part(work: Work, record: Record, frames: FrameRange) -> Part:
-    return Part(work.name, work.record_name, record.blob, record.sha256, record.size_bytes, frames)
+    ends = SegmentEnds.of_facts(record.facts)
+    return Part(work.name, work.record_name, record.blob, record.sha256, record.size_bytes, frames, ends)
 
 
 def _lost_units(run: JobRun, works: Sequence[Work]) -> str:
@@ -162,7 +168,7 @@ def _check_arrived(run: JobRun, record: Record) -> None:
 def _stages(joined: UnitsDone) -> tuple[StageReport, StageReport]:
     """Stitching and verifying, as two stages of the report; a film that was there took no time."""
     record, frames = joined.records[STITCH], joined.report.frames
-    verifying = float(record.facts.get("verify_seconds", 0.0)) if frames else 0.0
+    verifying = sum(float(record.facts.get(name, 0.0)) for name in ("verify_seconds", "seams_seconds")) if frames else 0.0
     return (
         replace(joined.report, seconds=round(max(joined.report.seconds - verifying, 0.0), 3)),
         StageReport("verify", frames, verifying),
@@ -200,11 +206,10 @@ def _made_by(record: Record) -> str:
     return f"{record.work} on {record.host} ({record.device}, {versions})"
 
 
-def _fingerprint(run: JobRun, soundtrack: Soundtrack | None, works: Sequence[RenderWork]) -> str:
-    """Hash of all that the joined file depends on: its units, the audio, the container, the ref's times."""
-    sound = f"{run.config.output.audio} {soundtrack.fingerprint if soundtrack else ''}"
+def _fingerprint(run: JobRun, soundtrack: Soundtrack, works: Sequence[RenderWork]) -> str:
+    """Hash of all that the joined file depends on: its units, the streams beside them, the container, the ref's times."""
     times = run.inputs.ref.info.identity
-    parts = [str(STITCH_ABI), sound, suffix(run.config.out), times, run.inputs.clip.info.identity]
+    parts = [str(STITCH_ABI), soundtrack.text, suffix(run.config.out), times, run.inputs.clip.info.identity]
     digest = hashlib.sha256()
     for part in (*parts, *(work.fingerprint for work in works)):
         digest.update(f"{len(part)}:{part}".encode())

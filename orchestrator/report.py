@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.alignment import Alignment, align_line
+from orchestrator.damagereport import Damage, damage_lines
+from orchestrator.decodereport import decoding_lines
 from orchestrator.ledger import RunFacts
 from orchestrator.statusview import counts_text
 from tasks.messages import FrameIndex
@@ -87,10 +89,14 @@ class Report:
     unmatched_show: str = "hold"
     audio: str = "ref"
     sound: str = ""
+    streams: tuple[str, ...] = ()
+    """What was taken from where, and what of it was left out."""
     notices: tuple[str, ...] = ()
     alignment: Alignment | None = None
     edits: tuple[Edit, ...] = ()
     run: RunFacts = field(default_factory=RunFacts)
+    damage: dict[str, Damage] = field(default_factory=dict)
+    decoding: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         values = asdict(self)
@@ -147,6 +153,7 @@ def format_report(report: Mapping[str, Any]) -> str:
     lines = [f"{report['clip']} -> {report['ref']}", f"output    {_output_line(report)}", *_stage_lines(report["stages"])]
     if report.get("sound"):
         lines.append(f"audio     {report['sound']}")
+    lines += [f"{'streams' if k == 0 else '':9} {line}" for k, line in enumerate(report.get("streams", ()))]
     lines += _run_lines(report.get("run", {}))
     lines += _match_lines(report["matches"], report["unmatched_show"])
     if report["sync"]:
@@ -155,6 +162,8 @@ def format_report(report: Mapping[str, Any]) -> str:
         lines += _edit_lines(report["edits"])
     if report.get("alignment"):
         lines.append(f"align     {align_line(report['alignment'])}")
+    lines += decoding_lines(report.get("decoding", {}))
+    lines += damage_lines(report.get("damage", {}))
     lines += [f"parked    {name}: {why}" for name, why in report["parked"].items()]
     lines += [f"notice    {line}" for line in report["notices"]]
     return "\n".join(lines) + "\n" + _stretch_text(report["matches"]["least_certain"])

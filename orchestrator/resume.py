@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from tasks.commit import retire_result, whole_blob
+from tasks.damage import may_be_used, read_of
 from tasks.location import is_remote
 from tasks.outfile import out_sha256, out_size
 from tasks.store import JobStore
@@ -99,7 +100,8 @@ def load_records(store: JobStore, works: Sequence[Work] | None = None) -> Found:
 
 
 def sort_units(works: Sequence[Work], found: Found) -> Reuse:
-    """PURE: a unit is done when a record has its fingerprint and the blob is there in full size."""
+    """PURE: a unit is done when a record has its fingerprint and the blob is there in full size, and no damaged frame was
+    replaced for it where the settings forbid that."""
     by_fingerprint = {record.fingerprint: record for record in found.records}
     by_name: dict[str, list[Record]] = {}
     for record in found.records:
@@ -110,6 +112,11 @@ def sort_units(works: Sequence[Work], found: Found) -> Reuse:
     why: Counter[str] = Counter()
     for work in works:
         match = by_fingerprint.get(work.fingerprint)
+        if match is not None and not may_be_used(match.facts, read_of(work)):
+            todo.append(work)
+            stale += 1
+            why[f"decode.on_corrupt repeat -> {read_of(work).on_corrupt}"] += 1
+            continue
         if match is not None and found.blob_sizes.get(match.blob) == match.size_bytes:
             done[work.name] = match
             continue

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tasks.messages import AlignSettings, EncodeSettings, MismatchShow, OnCorrupt, SyncSettings
 from tasks.metrics import BY_SIGNATURE
+from tasks.presets import USES, settled
 from vsalign.metric import Select
 from vsalign.settings import DEFAULT_SMOOTH_TIME, MOST_ITERATIONS
 
@@ -19,7 +20,7 @@ MOST_SMOOTH_TIME = 120
 
 #: Which film something is taken from.
 Whose = Literal["ref", "clip", "none"]
-Codec = Literal["libx264", "libx265", "libsvtav1", "ffv1", "prores_ks"]
+Codec = Literal["libx264", "libx265", "libsvtav1", "ffv1", "prores_ks", "h264_nvenc", "hevc_nvenc", "av1_nvenc"]
 CODECS: tuple[str, ...] = get_args(Codec)
 
 
@@ -133,24 +134,31 @@ class AlignConfig(Section):
 
 
 class EncodeConfig(Section):
-    """How the aligned pictures are encoded."""
+    """How the aligned pictures are encoded. ``preset``: one named after a use fills in what is left open."""
 
-    codec: Codec = Field("libx264", description=", ".join(CODECS))
+    codec: Codec | None = Field(None, description=", ".join(CODECS))
     crf: float | None = Field(None, ge=0, le=63, description="a number from 0 to 63 (libx264: 51)")
-    preset: str = Field("", description="a preset of the codec")
+    preset: str = Field("", description=f"{', '.join(USES)}, or a preset of the codec")
     options: dict[str, str] = Field(default_factory=dict, description="a table of encoder options, values as strings")
     pixel_format: str = Field("", description="an FFmpeg pixel format that the codec takes")
     threads: int = Field(2, ge=1, le=64, description="a whole number from 1 to 64 (the bytes depend on it)")
+    instead_of: str = Field("", description="nothing; vsalign notes here which encoder could not be had when the job began")
+
+    @model_validator(mode="after")
+    def _preset_fits(self) -> EncodeConfig:
+        self.settings()
+        return self
 
     def settings(self) -> EncodeSettings:
-        return EncodeSettings(
-            codec=self.codec,
+        """What the encoder is given; InputError where a preset and a codec exclude each other."""
+        given = EncodeSettings(
+            codec=self.codec or "",
             crf=self.crf,
-            preset=self.preset,
             options=tuple(sorted(self.options.items())),
             pixel_format=self.pixel_format,
             threads=self.threads,
         )
+        return settled(given, self.preset)
 
 
 class OutputConfig(Section):

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from tasks.errors import OutOfMemory, SourceChanged, StorageError
+from tasks.errors import DamagedFrame, EncoderBusy, OutOfMemory, SourceChanged, StorageError
 from tasks.thrift import MOST_THRIFT
 from tasks.work import Attempt, Record
 
@@ -38,14 +38,21 @@ class Cause(StrEnum):
     """The worker's memory, or its machine's, did not suffice; the next attempt is thriftier."""
     STORAGE = "storage"
     """The job's storage is full or refuses us, or a film has changed: no attempt can do better before somebody sees to it."""
+    DAMAGE = "damage"
+    """A film is damaged, and the settings say to leave out what needs the damaged frame: the unit is given up at once."""
+    SOURCE = "source"
+    """A film is damaged, and the settings say to stop."""
     PREEMPTED = "preempted"
     """The machine was taken away after it had been announced."""
     INFRA = "infra"
-    """The machine or its worker went away or never started, or storage did not answer: not the work's fault."""
+    """The machine or its worker went away or never started, storage did not answer, or its encoder was busy: not the work's
+    fault."""
 
 
 #: The work itself may be to blame: another node is tried first, and the node is watched.
 BLAMES_WORK_OR_NODE = frozenset({Cause.CODE, Cause.CRASH, Cause.STALL, Cause.MEMORY})
+#: The stage ends, for no attempt at any unit can do better before somebody sees to it.
+ENDS_STAGE = frozenset({Cause.STORAGE, Cause.SOURCE})
 #: Crashes park a unit only once this many nodes saw them, where there are so many.
 CRASH_NODES = 2
 
@@ -59,6 +66,8 @@ class Budgets:
     stall: int = 2
     memory: int = MOST_THRIFT + 3
     storage: int = 1
+    damage: int = 1
+    source: int = 1
     preempted: int = 200
     infra: int = 20
 
@@ -90,8 +99,12 @@ Event = AttemptSucceeded | AttemptFailed
 
 def cause_of(error: BaseException) -> Cause:
     """The cause that an exception raised by the work stands for."""
+    if isinstance(error, DamagedFrame):
+        return Cause.SOURCE if error.policy == "stop" else Cause.DAMAGE
     if isinstance(error, SourceChanged):
         return Cause.STORAGE
+    if isinstance(error, EncoderBusy):
+        return Cause.INFRA
     if isinstance(error, StorageError):
         return Cause.INFRA if error.what == "unreachable" else Cause.STORAGE
     return Cause.MEMORY if isinstance(error, (OutOfMemory, MemoryError)) else Cause.CODE

@@ -10,7 +10,17 @@ from typing import Protocol
 from orchestrator.errors import InterruptedRun, LeaseLost, StageFailed
 from orchestrator.nodes import Census, NodeTrust, Slot
 from orchestrator.schedule import Busy, Rates, Unit, Waiting, assign
-from orchestrator.state import BLAMES_WORK_OR_NODE, AttemptFailed, AttemptSucceeded, Board, Budgets, Cause, Event, ItemState
+from orchestrator.state import (
+    BLAMES_WORK_OR_NODE,
+    ENDS_STAGE,
+    AttemptFailed,
+    AttemptSucceeded,
+    Board,
+    Budgets,
+    Cause,
+    Event,
+    ItemState,
+)
 from orchestrator.stopping import StopRequest
 from orchestrator.watchdog import Watchdog
 from tasks.commit import find_record
@@ -104,7 +114,7 @@ def run_stage(
     """Do all ``works`` over ``pool``, trying failed ones again within their budgets.
 
     Raises InterruptedRun when ``stop`` asked to drain (after what ran has finished) or to kill (at once), LeaseLost when
-    another run has the job, StageFailed when the job's storage refuses, PoolError when no worker can be had.
+    another run has the job, StageFailed when the job's storage refuses or a film is damaged, PoolError when no worker can be had.
     """
     return _Stage(stage, works, pool, store, listener, stop, budgets, watchdog or Watchdog(), clock).run()
 
@@ -211,7 +221,7 @@ class _Stage:
         num_nodes = max(self._pool.census().usable, 1)
         state = self._board.handle(event, num_nodes)
         status = self._board.items[event.item]
-        if event.cause is Cause.STORAGE:
+        if event.cause in ENDS_STAGE:
             self._refusal = self._refusal or event
         elif state is ItemState.WAITING:
             blamed = sum(failure.cause in BLAMES_WORK_OR_NODE for failure in status.failures)

@@ -24,27 +24,29 @@ Facts = Mapping[str, float | int | str]
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """The frame map of the film, what the solve found, the film's constant misalignment, how long it took, and the edits that
-    the map tells of."""
+    """The frame map of the film, what the solve found, the film's constant misalignment, how long it took, the edits that the
+    map tells of, and the records of the scans, if there were any."""
 
     frame_map: FrameMap
     facts: Facts
     film_geometry: tuple[float, ...]
     stages: tuple[StageReport, ...]
     edits: tuple[Edit, ...]
+    records: tuple[Record, ...] = ()
 
 
 def sync_films(run: JobRun, given_map: FrameMap | None) -> Synced:
     """The map that the settings ask for, left in the job directory as map.csv. Raises NoMatchError, StageFailed."""
     facts: Facts = {}
     stages: tuple[StageReport, ...] = ()
+    records: tuple[Record, ...] = ()
     if run.config.sync.mode == "auto":
-        frame_map, facts, stages = _solved_map(run)
+        frame_map, facts, stages, records = _solved_map(run)
     else:
         frame_map = _plain_map(run) if given_map is None else given_map
     _write_map(run, frame_map.to_csv().encode())
     edits = find_edits(frame_map, run.inputs.clip.index.seconds(), run.inputs.ref.index.seconds())
-    return Synced(frame_map, facts, _film_geometry(run, facts), stages, edits)
+    return Synced(frame_map, facts, _film_geometry(run, facts), stages, edits, records)
 
 
 def _write_map(run: JobRun, text: bytes) -> None:
@@ -64,9 +66,10 @@ def _plain_map(run: JobRun) -> FrameMap:
     return FrameMap.identity(len(ref), len(clip))
 
 
-def _solved_map(run: JobRun) -> tuple[FrameMap, Facts, tuple[StageReport, ...]]:
+def _solved_map(run: JobRun) -> tuple[FrameMap, Facts, tuple[StageReport, ...], tuple[Record, ...]]:
     scans = do_units(run, "scan", "scans", scan_works(run.plan, run.inputs, run.config, run.job_dir), kind="temporal")
     _nothing_parked("scan", scans)
+    scanned = tuple(scans.records.values())
     work = solve_work(run.plan, run.inputs, run.config, scans.records, run.job_dir)
     solved = do_units(run, "solve", "maps", [work], kind="temporal")
     _nothing_parked("solve", solved)
@@ -78,10 +81,10 @@ def _solved_map(run: JobRun) -> tuple[FrameMap, Facts, tuple[StageReport, ...]]:
     text = (run.job.store.read(record.blob) or b"").decode()
     frame_map = FrameMap.from_csv(text, len(run.inputs.ref.index), len(run.inputs.clip.index))
     if run.inputs.metric is None:
-        return frame_map, record.facts, (scans.report, solved.report)
+        return frame_map, record.facts, (scans.report, solved.report), scanned
     chosen, stages = _compared_map(run, run.inputs.metric, frame_map, record)
     facts = {**record.facts, "precision": run.config.sync.precision, "select": run.config.sync.select}
-    return chosen, {**facts, "metric": run.inputs.metric.name}, (scans.report, solved.report, *stages)
+    return chosen, {**facts, "metric": run.inputs.metric.name}, (scans.report, solved.report, *stages), scanned
 
 
 def _compared_map(

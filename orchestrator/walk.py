@@ -8,6 +8,9 @@ from contextlib import closing, contextmanager
 
 from orchestrator.alignment import Alignment, summarise_alignment
 from orchestrator.config import JobConfig
+from orchestrator.damagereport import summarise_damage
+from orchestrator.decodereport import summarise_decoding
+from orchestrator.encoding import build_notice, settle_encoder
 from orchestrator.estimate import estimate
 from orchestrator.finish import Finished, already_finished, finish, out_is_ours
 from orchestrator.inputs import Inputs
@@ -37,6 +40,7 @@ def render(config: JobConfig, ui: Ui, stop: StopRequest, resuming: bool = False)
 
     Raises InputError, InterruptedRun, PoolError and StageFailed.
     """
+    config = settle_encoder(config)
     inputs = look_at_inputs(config, out_may_exist=resuming and out_is_ours(config))
     with _opened(config, inputs, ui, stop) as (run, given_map):
         for line in inputs.notices:
@@ -99,7 +103,7 @@ def _report(
     rendered: UnitsDone,
     finished: Finished | None,
     alignment: Alignment | None,
-    sound: Soundtrack | None,
+    sound: Soundtrack,
 ) -> Report:
     parked = {_chunk_text(run.plan, name): failure.message for name, failure in rendered.outcome.parked.items()}
     return Report(
@@ -114,12 +118,15 @@ def _report(
         sync=dict(synced.facts),
         parked=parked,
         unmatched_show=run.config.align.unmatched,
-        audio=run.config.output.audio if sound else "none",
-        sound=sound.describe() if sound else "",
-        notices=run.inputs.notices,
+        audio=run.inputs.choice.sound_from,
+        sound=sound.describe(),
+        streams=(*run.inputs.choice.lines(), *([f"left out: {finished.left_out}"] if finished and finished.left_out else [])),
+        notices=(*run.inputs.notices, *filter(None, [build_notice(rendered.records, run.config.encode.settings().codec)])),
         alignment=alignment,
         edits=synced.edits,
         run=run.ledger.facts(),
+        decoding=summarise_decoding(rendered.records.values(), run.inputs, run.config.read_settings().hwaccel == "auto"),
+        damage=summarise_damage([*synced.records, *rendered.records.values()], run.inputs),
     )
 
 

@@ -13,6 +13,7 @@ from orchestrator.config import JobConfig
 from orchestrator.inputs import Inputs
 from orchestrator.plan import Bounds, Chunk, Plan, Scan, expected_clip_frames, make_plan
 from tasks.commit import library_versions
+from tasks.damage import over_damage
 from tasks.messages import MediaInfo, ReadSettings
 from tasks.work import RENDER_ABI, SAME_PICTURE, SCAN_ABI, SOLVE_ABI, Record, RenderWork, ScanWork, SolveWork
 from tasks.work import Inputs as WorkInputs
@@ -31,7 +32,7 @@ def plan_job(config: JobConfig, inputs: Inputs, bounds: Bounds) -> tuple[Plan, n
 def scan_works(plan: Plan, inputs: Inputs, config: JobConfig, job_dir: str) -> list[ScanWork]:
     """One unit per scan of clip and ref."""
     infos = {"clip": inputs.clip.info, "ref": inputs.ref.info}
-    read = config.read_settings()
+    read = over_damage(config.read_settings())
     return [_scan_work(scan, infos[scan.role], job_dir, read) for scan in plan.scans]
 
 
@@ -118,7 +119,7 @@ def _scan_work(scan: Scan, info: MediaInfo, job_dir: str, read: ReadSettings) ->
             "source": identity(info),
             "frames": str(scan.frames),
             "signature": f"{THUMB_WIDTH}x{THUMB_HEIGHT} {SIGNATURE_BYTES}",
-            **versions("av"),
+            **versions("av", "ffmpeg"),
         },
         num_frames=len(scan.frames),
         role=scan.role,
@@ -178,7 +179,8 @@ def _render_inputs(inputs: Inputs, config: JobConfig) -> WorkInputs:
         **align,
         **encode,
         **video,
-        **versions("av", "numpy", "torch", "numba", "opencv"),
+        **versions("av", "ffmpeg", "numpy", "torch", "numba", "opencv"),
+        "encoder version": library_versions().get(config.encode.settings().codec, ""),
     }
 
 
@@ -188,7 +190,8 @@ def _scan_name(scan: Scan) -> str:
 
 def identity(info: MediaInfo) -> str:
     """What a source counts as in fingerprints, wherever it lies."""
-    return f"{info.identity}#v:{info.source.video_stream}"
+    turned = f" turned by {info.turned_degrees}" if info.turned_degrees else ""
+    return f"{info.identity}#v:{info.source.video_stream}{turned}{info.fields.fingerprint}"
 
 
 def versions(*names: str) -> WorkInputs:

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.metadata import distributions, version
 from pathlib import Path
 
+from tasks.damage import may_be_used, read_of
 from tasks.errors import unreadable
 from tasks.outfile import out_size
 from tasks.store import JobStore, file_sha256
@@ -18,7 +19,8 @@ _OPENCV = ("opencv-python-headless", "opencv-python", "opencv-contrib-python-hea
 
 
 def find_record(store: JobStore, work: Work) -> Record | None:
-    """The valid record of ``work``, its blob present and of the right size; None otherwise."""
+    """The valid record of ``work``, its blob present and of the right size, made as ``work`` reads damaged frames; None
+    otherwise."""
     data = store.read(work.record_name)
     if data is None:
         return None
@@ -26,7 +28,9 @@ def find_record(store: JobStore, work: Work) -> Record | None:
         record = Record.from_json(data)
     except ValueError:
         return None
-    if record.fingerprint != work.fingerprint or result_size(store, record) != record.size_bytes:
+    if record.fingerprint != work.fingerprint or not may_be_used(record.facts, read_of(work)):
+        return None
+    if result_size(store, record) != record.size_bytes:
         return None
     return record
 
@@ -127,6 +131,10 @@ def record_of(
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Versions of what can change a result's bytes, looked up once. OpenCV comes in several packages of one name."""
+    """Versions of what can change a result's bytes, looked up once: packages, the FFmpeg behind PyAV, and the encoders' own
+    libraries, which PyAV's version does not pin. OpenCV comes in several packages of one name."""
+    from tasks.builds import ffmpeg_version, signed_encoders
+
     opencv = next((version(name) for name in _OPENCV if any(distributions(name=name))), "")
-    return {**{name: version(name) for name in ("av", "numpy", "torch", "numba")}, "opencv": opencv}
+    packages = {name: version(name) for name in ("av", "numpy", "torch", "numba")}
+    return {**packages, "opencv": opencv, "ffmpeg": ffmpeg_version(), **signed_encoders()}

@@ -17,6 +17,7 @@ from tasks.formats import planar_format
 from tasks.messages import MediaInfo
 from vsalign.picture import ColourTags, Picture, Plane, SampleFormat
 from vsalign.planes import warp_picture
+from vsalign.transfer import is_hdr, sdr_picture
 from vsalign.warp import Warp, affine_warp, positions_inside, scale_positions
 
 #: A misalignment of less, in clip pixels, is not worth a resampling: the metric sees the clip's own samples.
@@ -37,6 +38,8 @@ class Comparable:
         self._coding = coding_of(ref.colour, self._format, ref.height)
         # By what the stream says, not by a frame's own tags.
         self._colour = _told(ref.colour, self._format, self._coding)
+        # Metrics subtract levels, which PQ, HLG and SDR code each in its own way.
+        self._bends = _hdr_kind(clip) != _hdr_kind(ref)
         warp = _film_warp(film_geometry, (clip.height, clip.width), self._size, device)
         self._box: Box = (0, 0, *self._size)
         if warp is not None:
@@ -51,14 +54,19 @@ class Comparable:
         top, left, bottom, right = self._box
         with torch.inference_mode():
             moved = warp_picture(picture, self._warp, right - left, bottom - top)
+        if self._bends:
+            moved = sdr_picture(moved)
         have = coding_of(moved.colour, moved.format, self._size[0])
         if moved.format.name == self._format.name and have == self._coding:
             return moved
-        return converted(replace(moved, colour=_told(moved.colour, moved.format, have)), self._format.name, self._colour)
+        told = replace(moved, colour=_told(moved.colour, moved.format, have))
+        return converted(told, self._format.name, self._colour, dithered=False)
 
     def of_ref(self, picture: Picture) -> Picture:
         """The part of a ref picture that both show."""
         top, left, bottom, right = self._box
+        if self._bends:
+            picture = sdr_picture(picture)
         if (bottom - top, right - left) == self._size:
             return picture
         planes: list[Plane] = []
@@ -92,6 +100,10 @@ def shared_box(inside: npt.NDArray[np.bool_], step_x: int, step_y: int) -> Box:
     if bottom - top < _LEAST_SHARED * height or right - left < _LEAST_SHARED * width:
         return 0, 0, height, width
     return top, left, bottom, right
+
+
+def _hdr_kind(info: MediaInfo) -> int:
+    return info.colour.transfer if is_hdr(info.colour.transfer) else 0
 
 
 def _film_warp(

@@ -10,10 +10,11 @@ import numpy as np
 
 from tasks.comparable import Comparable
 from tasks.costrows import save_rows
+from tasks.damage import Facts
 from tasks.metrics import open_metric
 from tasks.pipeline import prefetch
 from tasks.progress import OnFrame
-from tasks.reading import open_reader
+from tasks.reading import Readers
 from tasks.sources import read_probe
 from tasks.store import JobStore
 from tasks.thrift import LEVELS, Thrift
@@ -24,8 +25,9 @@ from vsalign.picture import Picture
 
 def compare_chunk(
     work: CompareWork, store: JobStore, folder: Path, on_frame: OnFrame, device: str = "cpu", thrift: Thrift = LEVELS[0]
-) -> Path:
-    """The rows of ``work.ref_frames`` that have an expected frame, written to ``folder`` (:func:`tasks.costrows.save_rows`)."""
+) -> tuple[Path, Facts]:
+    """The rows of ``work.ref_frames`` that have an expected frame, written to ``folder`` (:func:`tasks.costrows.save_rows`); and
+    which frames are damaged and were compared as the one shown in their place."""
     clip, ref = read_probe(store, "clip"), read_probe(store, "ref")
     expected = np.full(work.ref_frames.stop, -1, np.int64)
     expected[work.ref_frames.start :] = work.expected
@@ -35,21 +37,21 @@ def compare_chunk(
     if metric is None:
         save_rows(path, ())
         _tell(len(work.ref_frames), on_frame)
-        return path
+        return path, {}
     both = Comparable(clip.info, ref.info, work.film_geometry, device)
     # Leaving in this order ends the thread before the reader that it uses is closed.
     with (
-        open_reader(clip, work.read) as clips,
-        open_reader(ref, work.read) as refs,
-        closing(prefetch(refs.pictures(wanted), thrift.queue_frames)) as pictures,
+        Readers() as readers,
+        closing(prefetch(readers.open(store, "ref", work.read)[1].pictures(wanted), thrift.queue_frames)) as pictures,
     ):
+        _, clips = readers.open(store, "clip", work.read)
 
         def give(numbers: Iterable[int]) -> Iterator[tuple[int, Picture]]:
             return ((number, both.of_clip(picture)) for number, picture in clips.pictures(numbers))
 
         counted = ((frame, both.of_ref(picture)) for frame, picture in _counted(pictures, work, on_frame))
         save_rows(path, compared_rows(counted, give, expected, len(clip.index), work.tr, metric, work.select))
-    return path
+    return path, readers.facts()
 
 
 def _counted(pictures: Iterable[tuple[int, Picture]], work: CompareWork, on_frame: OnFrame) -> Iterator[tuple[int, Picture]]:

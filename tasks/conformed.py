@@ -14,5 +14,5 @@ def conform_film(work: SoundWork, folder: Path, on_frame: OnFrame) -> Path:
     path = folder / f"sound{work.suffix}"
     seconds = max(work.plan.ref_stop - work.plan.ref_start, 1e-6)
     share = Share(work.num_frames, on_frame)
-    conform(work.path, work.plan, str(path), lambda done: share.reach(done / seconds), work.version)
+    conform(work.path, work.plan, str(path), lambda done: share.reach(done / seconds), work.version, work.streams)
     return path

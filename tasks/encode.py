@@ -7,38 +7,37 @@ import io
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from types import TracebackType
 
 import av
-import numpy as np
 from av.codec.context import Flags, ThreadType
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from tasks.codecs import check_size, codec_rules, container_of, encoder_options
-from tasks.convert import MATRIX_RGB, Coding, coding_of, recoded
-from tasks.decode import picture_of
-from tasks.errors import SegmentMismatch, StitchError
+from tasks.codecs import CONTAINERS, check_profile, check_size, codec_rules, container_of, encoder_options
+from tasks.errors import EncoderBusy, EncoderMissing, SegmentMismatch, StitchError
 from tasks.formats import nearest_format, planar_format
+from tasks.hdr import NO_HDR, Hdr
 from tasks.messages import EncodeSettings, Segment, VideoFormat
+from tasks.nvenc import refusal, when_free
 from tasks.openfilm import captured_log
-from tasks.pixelshape import ROOM, SHAPELESS_CODECS, write_pixel_shape
+from tasks.outcolour import FIELD_ORDERS, output_colour, with_picture_facts
+from tasks.outframe import converted, own_frame
+from tasks.trackroom import ROOM, SHAPELESS_CODECS, fill_room
 from tasks.wholeness import missing_bytes
 from vsalign.errors import InputError
-from vsalign.picture import MATRIX_BT709, RANGE_FULL, RANGE_LIMITED, ColourTags, Picture, SampleFormat
+from vsalign.picture import ColourTags, Picture
 
-_CHROMA_LOCATIONS = ("unspecified", "left", "center", "topleft", "top", "bottomleft", "bottom")
+__all__ = ["SegmentWriter", "check_output", "choose_pixel_format", "converted", "header_hash", "inspect_segment"]
+
 #: How libx264, libx265 and libsvtav1 say that they skipped a key of their params.
 _REFUSALS = ("Error parsing option", "Unknown option", "Invalid value for")
 #: Matroska keeps time in milliseconds: frames of a faster segment would share one.
 _FASTEST = Fraction(500)
-_EXACT = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
-_EXACT |= Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
 def choose_pixel_format(codec: str, wanted: str) -> tuple[str, str]:
@@ -52,7 +51,9 @@ def choose_pixel_format(codec: str, wanted: str) -> tuple[str, str]:
 @lru_cache(maxsize=16)
 def _accepted_formats(codec: str) -> tuple[str, ...]:
     rules = codec_rules(codec)
-    return tuple(f.name for f in _encoder(rules.name).video_formats or ())
+    listed = tuple(f.name for f in _encoder(rules.name).video_formats or ())
+    known = (*listed, *(name for name, own in rules.carried if own in listed))
+    return tuple(name for name in known if name in rules.formats) if rules.formats else known
 
 
 def _encoder(codec: str) -> av.codec.Codec:
@@ -62,27 +63,36 @@ def _encoder(codec: str) -> av.codec.Codec:
         raise InputError(f"codec {codec!r} is not built into this FFmpeg") from None
 
 
-def check_output(codec: str, out_path: str, width: int, height: int, pixel_format: str, settings: EncodeSettings) -> None:
+def check_output(
+    codec: str, out_path: str, width: int, height: int, pixel_format: str, settings: EncodeSettings, hdr: Hdr = NO_HDR
+) -> None:
     """Raise InputError (one line) where the output cannot be made as asked; opens the encoder, writes nothing."""
     container = container_of(out_path)
     rules = codec_rules(codec)
     if codec not in _container_codecs(container):
-        raise InputError(f"{out_path}: {container} cannot hold {rules.name}; .mkv can")
+        raise InputError(f"{out_path}: {container} cannot hold {rules.name}; {_holders(codec)} can")
     if pixel_format not in _accepted_formats(codec):
         best, _ = choose_pixel_format(codec, pixel_format)
         raise InputError(f"{codec} cannot hold pixel format {pixel_format!r}; the nearest it can is {best}")
     layout = planar_format(pixel_format)
     check_size(codec, width, height, (layout.log2_chroma_w, layout.log2_chroma_h))
-    video = VideoFormat(width, height, Fraction(25), Fraction(1), ColourTags())
+    check_profile(settings, layout)
+    video = VideoFormat(width, height, Fraction(25), Fraction(1), ColourTags(), hdr)
     scratch = av.open(io.BytesIO(), "w", format=container)
     try:
         _add_encoder(scratch, video, settings, pixel_format)
         scratch.start_encoding()  # some muxers list a codec and refuse it only now
+    except (EncoderBusy, EncoderMissing):
+        pass  # of a worker's machine nothing is known here
     except av.FFmpegError as error:
         raise InputError(f"{out_path}: {container} cannot hold {codec} ({error.strerror}); .mkv can") from None
     finally:
         with suppress(av.FFmpegError):
             scratch.close()
+
+
+def _holders(codec: str) -> str:
+    return " and ".join(extension for extension, name in CONTAINERS.items() if codec in _container_codecs(name))
 
 
 @lru_cache(maxsize=4)
@@ -95,7 +105,8 @@ def _add_encoder(container: OutputContainer, video: VideoFormat, settings: Encod
     """An opened encoder as the container's only stream; InputError when it refuses its options."""
     options = encoder_options(settings)
     _encoder(settings.codec)
-    stream = container.add_stream(settings.codec, rate=min(video.rate, _FASTEST), options=options | _extra_options(video))
+    told = with_picture_facts(options, video, settings)
+    stream = container.add_stream(settings.codec, rate=min(video.rate, _FASTEST), options=told)
     assert isinstance(stream, VideoStream)
     _configure(stream.codec_context, video, settings, pixel_format)
     os.environ.setdefault("SVT_LOG", "1")  # keeps SVT-AV1's banner off the terminal
@@ -103,6 +114,8 @@ def _add_encoder(container: OutputContainer, video: VideoFormat, settings: Encod
         try:
             stream.codec_context.open()
         except (av.FFmpegError, ValueError) as error:
+            if told_of := refusal(settings.codec, [line[2] for line in log], str(error)):
+                raise told_of from None
             listed = ", ".join(f"{k}={v}" for k, v in settings.options) or "these settings"
             raise InputError(f"{settings.codec} cannot be opened with {listed}: {_last_line(log) or error}") from None
     if unused := [name for name in options if name in stream.codec_context.options]:
@@ -114,8 +127,9 @@ def _add_encoder(container: OutputContainer, video: VideoFormat, settings: Encod
 
 
 def _configure(context: VideoCodecContext, video: VideoFormat, settings: EncodeSettings, pixel_format: str) -> None:
-    colour = output_colour(video.colour, pixel_format)
-    context.width, context.height, context.pix_fmt = video.width, video.height, pixel_format
+    colour = output_colour(video.colour, pixel_format, settings.codec)
+    own_format = codec_rules(settings.codec).own_format.get(pixel_format, pixel_format)
+    context.width, context.height, context.pix_fmt = video.width, video.height, own_format
     context.sample_aspect_ratio = video.sample_aspect_ratio
     context.time_base = 1 / min(video.rate, _FASTEST)
     context.thread_count = max(1, settings.threads)
@@ -124,25 +138,21 @@ def _configure(context: VideoCodecContext, video: VideoFormat, settings: EncodeS
     context.flags |= Flags.bitexact | Flags.closed_gop
     context.color_primaries, context.color_trc, context.colorspace = colour.primaries, colour.transfer, colour.matrix
     context.color_range = colour.range
-
-
-def output_colour(colour: ColourTags, pixel_format: str) -> ColourTags:
-    """The tags that are true of samples in ``pixel_format``: YUV made of RGB is BT.709 limited, RGB has no YUV matrix."""
-    if planar_format(pixel_format).family == "rgb":
-        return replace(colour, matrix=MATRIX_RGB, range=RANGE_FULL, chroma_location=0)
-    if colour.matrix == MATRIX_RGB:
-        return replace(colour, matrix=MATRIX_BT709, range=RANGE_LIMITED)
-    return colour
-
-
-def _extra_options(video: VideoFormat) -> dict[str, str]:
-    location = video.colour.chroma_location
-    known = 0 < location < len(_CHROMA_LOCATIONS)
-    return {"chroma_sample_location": _CHROMA_LOCATIONS[location]} if known else {}
+    context.field_order = FIELD_ORDERS[video.field_order]
 
 
 def _last_line(log: Sequence[tuple[int, str, str]]) -> str:
     return " ".join(log[-1][2].split()) if log else ""
+
+
+def _begun(path: str, video: VideoFormat, settings: EncodeSettings, pixel_format: str) -> tuple[OutputContainer, VideoStream]:
+    """A segment's file with its encoder, open; nothing is left open where the encoder refuses."""
+    container = av.open(path, "w", format="matroska", container_options={"fflags": "+bitexact"})
+    try:
+        return container, _add_encoder(container, video, settings, pixel_format)
+    except BaseException:
+        container.close()
+        raise
 
 
 class SegmentWriter:
@@ -154,16 +164,19 @@ class SegmentWriter:
     """
 
     def __init__(self, path: str, video: VideoFormat, settings: EncodeSettings, pixel_format: str) -> None:
-        self._path, self._video, self._pixel_format = path, video, pixel_format
+        self._path, self._video = path, video
+        self._colour = output_colour(video.colour, pixel_format, settings.codec)
         self._layout = planar_format(pixel_format)
+        self._own_format = codec_rules(settings.codec).own_format.get(pixel_format, "")
         self._reformatter = VideoReformatter()
         self._written = 0
-        self._container = av.open(path, "w", format="matroska", container_options={"fflags": "+bitexact"})
+        self._container, self._stream = when_free(lambda: _begun(path, video, settings, pixel_format))
         try:
-            self._stream = _add_encoder(self._container, video, settings, pixel_format)
-            self._shape_is_written_last = needs_pixel_shape(self._stream, video.sample_aspect_ratio)
-            if self._shape_is_written_last:
+            self._room_is_filled_last = needs_pixel_shape(self._stream, video.sample_aspect_ratio) or video.hdr.is_static
+            if self._room_is_filled_last:
                 self._stream.metadata["title"] = ROOM
+            if video.rotation_degrees:
+                self._stream.set_display_rotation(-video.rotation_degrees)  # counts counter-clockwise
         except BaseException:
             self._container.close()
             raise
@@ -190,57 +203,20 @@ class SegmentWriter:
         """Finish the file and count it again from disk; raises SegmentMismatch when frames are missing."""
         self._container.mux(self._stream.encode(None))
         self._container.close()
-        if self._shape_is_written_last:
-            write_pixel_shape(self._path, self._video.width, self._video.height, self._video.sample_aspect_ratio)
+        if self._room_is_filled_last:
+            video = self._video
+            fill_room(self._path, video.width, video.height, video.sample_aspect_ratio, video.hdr)
         segment = inspect_segment(self._path)
         if segment.num_frames != self._written:
             raise SegmentMismatch(self._path, "number of frames", self._written, segment.num_frames)
         return segment
 
     def _converted(self, picture: Picture) -> av.VideoFrame:
-        colour = output_colour(self._video.colour, self._pixel_format)
-        frame = _frame_in(picture, self._layout, colour, self._reformatter)
+        colour = self._colour
+        frame = own_frame(picture, self._layout, self._own_format, colour, self._reformatter)
         frame.colorspace, frame.color_range = colour.matrix, colour.range
         frame.color_primaries, frame.color_trc = colour.primaries, colour.transfer
         return frame
-
-
-def converted(picture: Picture, pixel_format: str, colour: ColourTags) -> Picture:
-    """The picture's colours as samples of ``pixel_format`` (a planar one) in the matrix and range of ``colour``."""
-    reformatter = VideoReformatter()
-    return picture_of(_frame_in(picture, planar_format(pixel_format), colour, reformatter), colour, reformatter)
-
-
-def _frame_in(picture: Picture, layout: SampleFormat, colour: ColourTags, reformatter: VideoReformatter) -> av.VideoFrame:
-    want = coding_of(colour, layout, picture.height)
-    picture = recoded(picture, layout, want)
-    frame = _frame_of(picture)
-    if picture.format.name == layout.name:
-        return frame
-    have = coding_of(picture.colour, picture.format, picture.height)
-    return reformatter.reformat(
-        frame,
-        format=layout.name,
-        interpolation=_EXACT,
-        src_colorspace=have.matrix,
-        dst_colorspace=want.matrix,
-        src_color_range=_sws_range(have),
-        dst_color_range=_sws_range(want),
-        threads=1,
-    )
-
-
-def _sws_range(coding: Coding) -> ColorRange:
-    return ColorRange.JPEG if coding.full_range else ColorRange.MPEG
-
-
-def _frame_of(picture: Picture) -> av.VideoFrame:
-    frame = av.VideoFrame(picture.width, picture.height, picture.format.name)
-    for plane, samples in zip(frame.planes, picture.planes, strict=True):
-        rows = np.frombuffer(plane, dtype=samples.dtype).reshape(plane.height, plane.line_size // samples.dtype.itemsize)
-        rows[:, : plane.width] = samples
-    frame.colorspace, frame.color_range = picture.colour.matrix, picture.colour.range
-    return frame
 
 
 def inspect_segment(path: str) -> Segment:

@@ -2,11 +2,14 @@
 
 TaskError(VsalignError)     the attempt failed; trying again may help
 ├── DecodeError             a source gave other frames than its index promises
+│   └── DamagedFrame        a frame is damaged, and the settings don't say to show another one in its place
 ├── SourceChanged           a remote film was written again, or is gone
 ├── SegmentMismatch         an encoded segment does not hold what the plan says
 ├── StitchError             segments and plan do not make one film
 ├── DamagedResults          finished units whose files are no longer what their records say
 ├── StorageError            a disk or a store refuses: full, not allowed, out of reach
+├── EncoderBusy             a GPU has as many encoder sessions open as it can; later there will be room
+├── EncoderMissing          this machine has no such encoder
 └── OutOfMemory             not even the thriftiest way of working fits into this machine's memory
 """
 
@@ -17,7 +20,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from tasks.location import without_credentials
+from tasks.messages import OnCorrupt
 from vsalign.errors import VsalignError
+from vsalign.timecode import timecode
 
 
 class TaskError(VsalignError):
@@ -33,6 +38,22 @@ class DecodeError(TaskError):
 
     def __str__(self) -> str:
         return f"{self.path}: frame {self.frame}: {self.why}"
+
+
+class DamagedFrame(DecodeError):
+    """A frame of a source is damaged or missing; ``why`` in a clause, ``seconds`` from the film's first frame. Trying again is
+    of no use. ``policy``: what the settings say of it, "stop" or "skip-chunk"."""
+
+    def __init__(self, path: str, frame: int, why: str, seconds: float, policy: OnCorrupt) -> None:
+        super().__init__(path, frame, why)
+        self.args = (path, frame, why, seconds, policy)
+        self.seconds, self.policy = seconds, policy
+
+    def __str__(self) -> str:
+        ways = "--on-corrupt repeat shows the last whole frame before it"
+        if self.policy == "stop":
+            ways += ", --on-corrupt skip-chunk does all chunks without damage"
+        return f"{self.path}: frame {self.frame} at {timecode(self.seconds)} is damaged: {self.why}; {ways}"
 
 
 class SourceChanged(TaskError):
@@ -126,3 +147,28 @@ class OutOfMemory(TaskError):
     def __str__(self) -> str:
         memory = "GPU memory" if self.kind == "cuda" else "memory"
         return f"{self.work}: out of {memory}, at the thriftiest setting too ({self.why})"
+
+
+class EncoderBusy(TaskError):
+    """A GPU encodes as much at once as it can. Neither memory nor the work is to blame; ``why`` is FFmpeg's own line."""
+
+    def __init__(self, codec: str, why: str) -> None:
+        super().__init__(codec, why)
+        self.codec, self.why = codec, why
+
+    def __str__(self) -> str:
+        return (
+            f"{self.codec}: the GPU has as many encoder sessions open as it can ({self.why}); it is tried again "
+            f"(fewer workers to a GPU: a larger --gpu-fraction)"
+        )
+
+
+class EncoderMissing(TaskError):
+    """This machine cannot encode by hardware as asked; another one may. ``why`` is FFmpeg's own line."""
+
+    def __init__(self, codec: str, why: str) -> None:
+        super().__init__(codec, why)
+        self.codec, self.why = codec, why
+
+    def __str__(self) -> str:
+        return f"{self.codec} is not to be had on this machine ({self.why})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 
+from tasks.contents import Contents
 from tasks.store import JobStore
 
 _NAME = "final.json"
@@ -12,21 +13,28 @@ _NAME = "final.json"
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """What was published: the hash of all it was made of, the file's own hash, and whether it has sound."""
+    """What was published: the hash of all it was made of, the file's own hash, and what it holds beside its picture (the text
+    of a :class:`tasks.contents.Contents`; "" in the note of an earlier version, which did not say)."""
 
     fingerprint: str
     sha256: str
-    has_audio: bool
+    contents: str = ""
     previous_sha256: tuple[str, ...] = ()
     """Of this job's earlier films, one of which is at OUT until this one is known to be there."""
+
+    @property
+    def expected(self) -> Contents | None:
+        return Contents.from_json(self.contents) if self.contents else None
 
 
 def read_final(store: JobStore) -> Final | None:
     """What this job published last; None when it has not, or its note is torn."""
     try:
-        final = Final(**json.loads(store.read(_NAME) or b""))
+        note = json.loads(store.read(_NAME) or b"")
+        note.pop("has_audio", None)  # of an earlier version
+        final = Final(**note)
         return replace(final, previous_sha256=tuple(final.previous_sha256))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError):
         return None
 
 

@@ -12,6 +12,8 @@ from vsalign.picture import SampleFormat
 _YUV = re.compile(r"yuv(j?)(a?)(\d{3})p(\d*)(?:le|be)?$")
 _GRAY = re.compile(r"(?:gray|y|ya|gray8a)(\d*)(?:le|be)?$")
 _GBR = re.compile(r"gbr(a?)p(\d*)(?:le|be)?$")
+_ALPHA = re.compile(r"yuva|gbra|ya\d|yaf|gray8a|rgba|bgra|argb|abgr|ayuv|vuya|uyva")
+_FLOAT = re.compile(r"f(?:16|32)(?:le|be)?$")
 _CHROMA_SHIFTS = {"444": (0, 0), "422": (1, 0), "420": (1, 1), "440": (0, 1), "411": (2, 0), "410": (2, 2)}
 
 #: Packed and semi-planar formats, with the planar format that holds the same samples.
@@ -44,9 +46,19 @@ def planar_format(name: str) -> SampleFormat:
     Full-range ``yuvj`` names become plain ``yuv`` ones (the range goes into the colour tags).
     """
     found = _parse_planar(_PLANAR_OF_PACKED.get(name, name))
+    if found is None and _FLOAT.search(name):
+        raise InputError(
+            f"pixel format {name!r} holds floating-point samples; accepted: integers of 8 to 16 bits "
+            "(ffmpeg -i IN -pix_fmt gbrp16le -c:v ffv1 OUT.mkv)"
+        )
     if found is None:
         raise InputError(f"pixel format {name!r} is not supported; planar or packed YUV, gray and RGB of 8 to 16 bits are")
     return found
+
+
+def has_alpha(name: str) -> bool:
+    """True where FFmpeg's pixel format ``name`` has an alpha channel."""
+    return _ALPHA.match(name) is not None
 
 
 def is_planar_name(name: str) -> bool:
@@ -93,13 +105,16 @@ def _is_usable(name: str) -> bool:
 def _loss(want: SampleFormat, have: SampleFormat) -> tuple[bool, int, bool, bool, int, int]:
     finer = (have.log2_chroma_w <= want.log2_chroma_w and have.log2_chroma_h <= want.log2_chroma_h) or want.family == "gray"
     exact_family = have.family == want.family
+    chroma_shifts = have.log2_chroma_w + have.log2_chroma_h
+    if want.family == "gray":
+        chroma_shifts = -chroma_shifts  # its chroma says nothing, so the less of it the better
     chroma_waste = (want.log2_chroma_w + want.log2_chroma_h) - (have.log2_chroma_w + have.log2_chroma_h)
     return (
         want.family != "gray" and have.family == "gray",
         max(0, want.bit_depth - have.bit_depth) if finer else 100 + max(0, want.bit_depth - have.bit_depth),
         not finer,
         not exact_family,
-        abs(chroma_waste) if exact_family else have.log2_chroma_w + have.log2_chroma_h,
+        abs(chroma_waste) if exact_family else chroma_shifts,
         max(0, have.bit_depth - want.bit_depth),
     )
 
@@ -109,7 +124,7 @@ def _notice(want: SampleFormat, have: SampleFormat) -> str:
         return ""
     lost = []
     if have.bit_depth < want.bit_depth:
-        lost.append(f"{want.bit_depth} bits become {have.bit_depth}")
+        lost.append(f"{want.bit_depth} bits become {have.bit_depth} (dithered)")
     if have.family == "yuv" == want.family and (have.log2_chroma_w, have.log2_chroma_h) > (
         want.log2_chroma_w,
         want.log2_chroma_h,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +11,7 @@ import torch
 from torch import Tensor
 
 from tasks.messages import ReadSettings, Role
-from tasks.reading import open_reader
-from tasks.sources import read_probe
+from tasks.reading import Readers
 from tasks.store import JobStore
 from tasks.work import RenderWork
 from vsalign.picture import Picture, black_picture, luma
@@ -49,8 +47,8 @@ def runs_of(work: RenderWork) -> list[Run]:
     return [Run(ref, clip >= 0, sum(1 for _ in same)) for (ref, clip), same in itertools.groupby(rows)]
 
 
-def pairs_of(work: RenderWork, store: JobStore, readers: ExitStack) -> Iterator[Pair]:
-    """``work.pairs`` in order; readers are closed with ``readers``."""
+def pairs_of(work: RenderWork, store: JobStore, readers: Readers) -> Iterator[Pair]:
+    """``work.pairs`` in order; what is read is closed with ``readers``."""
     ref_frames = [ref for ref, _ in work.pairs]
     clips = _pictures(store, readers, "clip", [clip for _, clip in work.pairs], work.read)
     refs: Iterator[Picture | None] = itertools.repeat(None)
@@ -61,7 +59,7 @@ def pairs_of(work: RenderWork, store: JobStore, readers: ExitStack) -> Iterator[
     return (Pair(*parts) for parts in zip(ref_frames, clips, refs, masks, strict=False))
 
 
-def substitutes_of(work: RenderWork, store: JobStore, readers: ExitStack) -> Iterator[Picture]:
+def substitutes_of(work: RenderWork, store: JobStore, readers: Readers) -> Iterator[Picture]:
     """One picture for each unmatched run: the ref's or the fallback's own frame of that number, or black."""
     missing = [run.ref_frame for run in runs_of(work) if not run.matched]
     if not missing:
@@ -74,17 +72,16 @@ def substitutes_of(work: RenderWork, store: JobStore, readers: ExitStack) -> Ite
     return (warp_picture(picture, None, width, height) for picture in _pictures(store, readers, role, missing, work.read))
 
 
-def _pictures(store: JobStore, readers: ExitStack, role: Role, wanted: list[int], read: ReadSettings) -> Iterator[Picture]:
+def _pictures(store: JobStore, readers: Readers, role: Role, wanted: list[int], read: ReadSettings) -> Iterator[Picture]:
     if not wanted:
         return iter(())
-    reader = readers.enter_context(open_reader(read_probe(store, role), read))
+    _, reader = readers.open(store, role, read)
     return (picture for _, picture in reader.pictures(wanted))
 
 
-def _masks(store: JobStore, readers: ExitStack, ref_frames: list[int], read: ReadSettings) -> Iterator[Tensor]:
+def _masks(store: JobStore, readers: Readers, ref_frames: list[int], read: ReadSettings) -> Iterator[Tensor]:
     """The mask of every ref frame; a mask that is shorter than ref goes on with its last frame."""
-    probe = read_probe(store, "mask")
-    reader = readers.enter_context(open_reader(probe, read))
+    probe, reader = readers.open(store, "mask", read)
     last = len(probe.index) - 1
     known, mask = -1, torch.empty(0)
     for frame, picture in reader.pictures(min(frame, last) for frame in ref_frames):

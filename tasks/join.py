@@ -11,7 +11,6 @@ import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -20,20 +19,25 @@ from pydantic import TypeAdapter
 from tasks.commit import find_record, put_in_place, record_of, retire_result, whole_blob
 from tasks.errors import DamagedResults, StitchError, TaskError
 from tasks.final import Final, write_final
-from tasks.joinplan import AudioCopy, SegmentPlan
+from tasks.joinplan import SegmentPlan
 from tasks.outfile import part_for, publish_out
 from tasks.progress import OnFrame, Share
 from tasks.refusal import refusals_told
 from tasks.room import check_join_room
+from tasks.seamplan import JoinedSegment, Seams
+from tasks.seams import check_seams, write_seams
 from tasks.sources import read_probe
 from tasks.stitch import stitch, verify
 from tasks.store import JobStore, file_sha256
+from tasks.streamplan import Extras
 from tasks.work import Attempt, Part, Record, StitchWork
 
 #: Files that are fetched and hashed at once.
 _AT_ONCE = 8
 #: Share of the unit's progress that checking takes; the rest is writing, verifying comes on top.
 _CHECKED = 0.3
+#: Seams at which the film is decoded before it is published; ``vsalign verify`` looks at more.
+_SEAMS_LOOKED_AT = 8
 
 Facts = dict[str, float | int | str]
 
@@ -62,9 +66,11 @@ def join_film(work: StitchWork, attempt: Attempt, store: JobStore, on_frame: OnF
             files = whole_files(store, wanted, lambda n: share.reach(_CHECKED * n))
             facts: Facts = {"check_seconds": round(perf_counter() - started, 3)}
             segments = [SegmentPlan(str(file), each.ref_frames) for file, each in zip(files, parts, strict=False)]
-            audio = replace(work.audio, source_path=str(files[-1])) if work.audio and work.sound else work.audio
-            facts |= _write_verified(store, segments, audio, part, lambda n: share.reach(_CHECKED + (1 - _CHECKED) * n))
-            return _published(work, attempt, store, part, facts, started)
+            extras = work.extras.sound_at(str(files[-1])) if work.sound else work.extras
+            facts |= _write_verified(store, segments, extras, part, lambda n: share.reach(_CHECKED + (1 - _CHECKED) * n))
+            seams = Seams(work.joined, tuple(JoinedSegment(each.ref_frames, each.ends) for each in parts), work.picture)
+            facts |= _check_seams(store, seams, part)
+            return _published(work, attempt, store, part, seams, facts, started)
     finally:
         part.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
@@ -104,23 +110,40 @@ def whole_files(store: JobStore, parts: Sequence[Part], on_share: Callable[[floa
 
 
 def _write_verified(
-    store: JobStore, segments: list[SegmentPlan], audio: AudioCopy | None, part: Path, on_share: Callable[[float], None]
+    store: JobStore, segments: list[SegmentPlan], extras: Extras, part: Path, on_share: Callable[[float], None]
 ) -> Facts:
-    """Write ``part`` and look whether it is what was planned; returns how long each took."""
+    """Write ``part`` and look whether it is what was planned; returns how long each took, what the film holds and what not."""
     ref, started = read_probe(store, "ref").index, perf_counter()
     last = int(ref.duration[-1])
-    stitch(segments, ref.pts, ref.time_base, last, str(part), audio, lambda done: on_share(done / len(ref)))
+    made = stitch(segments, ref.pts, ref.time_base, last, str(part), extras, lambda done: on_share(done / len(ref)))
     written = perf_counter()
-    problems = verify(str(part), ref.pts, ref.time_base, audio is not None).problems
-    if problems:
-        raise StitchError("the joined film is not as planned: " + "; ".join(problems))
-    return {"stitch_seconds": round(written - started, 3), "verify_seconds": round(perf_counter() - written, 3)}
+    found = verify(str(part), ref.pts, ref.time_base, made.contents)
+    if found.problems:
+        raise StitchError("the joined film is not as planned: " + "; ".join(found.problems))
+    left_out = [f"{number} {what} that the film has no place for" for what, number in sorted(made.left_out.items())]
+    return {
+        "stitch_seconds": round(written - started, 3),
+        "verify_seconds": round(perf_counter() - written, 3),
+        "contents": found.contents.to_json(),
+        "left_out": "; ".join([*left_out, *found.lost]),
+    }
 
 
-def _published(work: StitchWork, attempt: Attempt, store: JobStore, part: Path, facts: Facts, started: float) -> Record:
+def _check_seams(store: JobStore, seams: Seams, part: Path) -> Facts:
+    """Decode the film where some of its segments meet."""
+    ref, started = read_probe(store, "ref").index, perf_counter()
+    if problems := check_seams(str(part), ref.pts, ref.time_base, seams, _SEAMS_LOOKED_AT).problems:
+        raise StitchError("the joined film is not what was rendered: " + "; ".join(problems))
+    return {"seams_seconds": round(perf_counter() - started, 3)}
+
+
+def _published(
+    work: StitchWork, attempt: Attempt, store: JobStore, part: Path, seams: Seams, facts: Facts, started: float
+) -> Record:
     sha256, size = file_sha256(part), part.stat().st_size
     _parts(store, work)
-    write_final(store, Final(work.joined, sha256, work.audio is not None))
+    write_seams(store, seams)
+    write_final(store, Final(work.joined, sha256, str(facts.get("contents", ""))))
     _parts(store, work)
     publish_out(part, work.out, sha256)
     seconds = perf_counter() - started

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
+from tasks.contents import Contents
 from tasks.errors import StitchError
 from tasks.timing import rounded_pts
 from vsalign.frames import FrameRange
@@ -16,8 +17,6 @@ from vsalign.frames import FrameRange
 _MATROSKA_TICK = Fraction(1, 1000)
 #: mp4 and mov count time in 32 bits a second.
 LARGEST_TIMESCALE = 2**31 - 1
-#: QuickTime has its own short list of languages, each under one code only.
-_MOV_LANGUAGES = {"fre": "fra", "deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "swe": "sve"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,45 +28,26 @@ class SegmentPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class AudioCopy:
-    """All audio streams of ``source_path``, moved later by ``shift_seconds`` (0 for ref's own audio).
-
-    Packets that, once moved, begin at ``stop_seconds`` or later are left out. ``version``: of a remote source, as probed.
-    """
-
-    source_path: str
-    shift_seconds: Fraction = Fraction(0)
-    stop_seconds: Fraction | None = None
-    version: str = ""
-
-    def moved(self, seconds: Fraction) -> AudioCopy:
-        """All of it later by ``seconds``."""
-        stop = None if self.stop_seconds is None else self.stop_seconds + seconds
-        return AudioCopy(self.source_path, self.shift_seconds + seconds, stop, self.version)
-
-    def is_over(self, given_seconds: Fraction) -> bool:
-        """What the source has at ``given_seconds`` comes after the end."""
-        return self.stop_seconds is not None and given_seconds + self.shift_seconds >= self.stop_seconds
-
-
-@dataclass(frozen=True, slots=True)
 class StitchResult:
-    """What was written, counted while writing."""
+    """What was written, counted while writing. ``left_out``: how many events and chapters the film has no place for."""
 
     path: str
     num_frames: int
-    num_audio_packets: int
     size_bytes: int
+    contents: Contents
+    left_out: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """What a finished film holds by demuxing; ``problems`` are one line each, empty when all is as planned."""
+    """What a finished film holds by demuxing; ``problems`` are one line each, empty when all is as planned. ``lost``: the same
+    of titles, languages, flags and tags, not all of which every container keeps."""
 
     path: str
     num_frames: int
-    num_audio_streams: int
+    contents: Contents
     problems: tuple[str, ...]
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +60,11 @@ class Film:
     time_base: Fraction
     moved: int
     """Ticks by which ``pts`` are later than ref's own."""
+
+    @property
+    def stop_seconds(self) -> Fraction:
+        """When the last frame is over."""
+        return (int(self.pts[-1]) + int(self.durations[-1])) * self.time_base
 
 
 def check_plan(segments: Sequence[SegmentPlan], pts: npt.NDArray[np.int64]) -> None:
@@ -115,14 +100,6 @@ def head_start(pts: npt.NDArray[np.int64]) -> int:
 def is_constant_rate(pts: npt.NDArray[np.int64]) -> bool:
     """Evenly spaced up to the rounding of a coarse time base."""
     return bool(np.all(np.abs(pts - np.linspace(pts[0], pts[-1], len(pts))) <= 1.0))
-
-
-def stream_labels(metadata: Mapping[str, str], container: str) -> dict[str, str]:
-    """The metadata of an audio stream that goes into the output, in the container's own terms."""
-    labels = {key: value for key, value in metadata.items() if key in ("language", "title")}
-    if container == "mov" and labels.get("language") in _MOV_LANGUAGES:
-        labels["language"] = _MOV_LANGUAGES[labels["language"]]
-    return labels
 
 
 def picture_problems(rows: Sequence[tuple[int | None, int | None, bool]], expected: npt.NDArray[np.int64]) -> Iterator[str]:

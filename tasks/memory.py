@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from tasks.errors import EncoderBusy
 from tasks.refusal import causes_of
 
 Facts = dict[str, float | int | str]
@@ -21,6 +22,8 @@ _CUDA_WORDS = ("CUDA out of memory", "CUDA error: out of memory", "STATUS_ALLOC_
 def shortage_of(error: BaseException) -> Literal["host", "cuda"] | None:
     """Whose memory did not suffice when ``error`` was raised; None for any other error."""
     for cause in causes_of(error):
+        if isinstance(cause, EncoderBusy):
+            return None  # it came of an error that speaks of memory: too many sessions
         text = str(cause)
         if type(cause).__name__ == "OutOfMemoryError" or any(word in text for word in _CUDA_WORDS):
             return "cuda"

@@ -22,18 +22,23 @@ from vsalign.settings import DEFAULT_SMOOTH_TIME, SpatialSettings
 Role = Literal["clip", "ref", "fallback", "mask"]
 MismatchShow = Literal["keep", "ref", "black", "white"]
 OnCorrupt = Literal["stop", "repeat", "skip-chunk"]
+#: How fields lie in the frames of the output: none, the upper one first ("tt"), the lower one first ("bb").
+FieldOrder = Literal["progressive", "tt", "bb"]
 StreamKind = Literal["video", "audio", "subtitle", "data", "attachment"]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file and which of its video streams is meant (``film.mp4#v:1`` is the second one)."""
+    """A file and which of its video streams is meant (``film.mp4#v:1`` is the second one); or an image sequence and how many
+    of its pictures are shown in a second (``frame_%04d.png#fps:24``)."""
 
     path: str
     video_stream: int = 0
+    rate: Fraction | None = None
 
     def __str__(self) -> str:
-        return f"{self.path}#v:{self.video_stream}" if self.video_stream else self.path
+        rate = "" if self.rate is None else f"#fps:{self.rate}"
+        return f"{self.path}#v:{self.video_stream}" if self.video_stream else f"{self.path}{rate}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +90,20 @@ class MediaInfo:
     version: str = ""
     """Of a remote film: what changes when it is written again, so that no reader mixes two (:mod:`tasks.remote`)."""
     hdr: Hdr = NO_HDR
+    turned_degrees: int = 0
+    """By so much, clockwise, the reader turns what it decodes (:mod:`tasks.turning`): all else here is true of what comes
+    out."""
+    stored_chroma_location: int = 0
+    """Of a turned film: where chroma lies in its file."""
     alpha: bool = False
     """The pictures have an alpha channel, which is not used."""
     fields: Fields = PLAIN
     num_chapters: int = 0
+    made_times: str = ""
+    """Empty, or one clause that says how the frames' times were found where the file gives none or wrong ones. Its packets are
+    then known by their rank alone, not by their timestamps."""
+    damage: str = ""
+    """Empty, or clauses that say what is damaged or not there before the film's end, as far as the container shows it."""
 
     @property
     def has_audio(self) -> bool:
@@ -174,6 +189,7 @@ class VideoFormat:
     hdr: Hdr = NO_HDR
     rotation_degrees: int = 0
     """Clockwise, to be applied by a player."""
+    field_order: FieldOrder = "progressive"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from tasks.messages import Source
-from tasks.remote import open_source, source_version
+from tasks.remote import RemoteFile, open_source, source_version
+from tasks.sequence import find_sequence
 from vsalign.errors import InputError
 
 #: FFmpeg's log level belongs to the whole process.
 _log_level = threading.RLock()
+# Errors are told, so that readers hear of damage (tasks.decoder); who does not listen is not disturbed.
+av.logging.set_level(av.logging.ERROR)
+logging.getLogger("libav").addHandler(logging.NullHandler())
+logging.getLogger("libav").propagate = False
+#: Pictures a second of an image sequence for which no rate is given.
+SEQUENCE_RATE = 25
 KINDS = ("video", "audio", "subtitle", "data", "attachment")
 #: Demuxers that make pictures out of things that are no film (a text file would "play" as a scrolling terminal).
 _NOT_FILMS = ("tty", "lrc", "srt", "ass", "webvtt", "sbg", "bin", "xbin", "idf", "adf")
@@ -45,13 +55,15 @@ def _one_line_errors(path: str) -> Iterator[None]:
 def captured_log(level: int) -> Iterator[list[tuple[int, str, str]]]:
     """FFmpeg's log lines (level, who, text) of this thread while the block runs; the process-wide level is put back."""
     with _log_level:
-        before = av.logging.get_level()
+        before, skips = av.logging.get_level(), av.logging.get_skip_repeated()
         av.logging.set_level(level)
+        av.logging.set_skip_repeated(False)  # a fault that is met twice would be told once
         try:
             with av.logging.Capture(local=True) as log:
                 yield log
         finally:
             av.logging.set_level(before)
+            av.logging.set_skip_repeated(skips)
 
 
 def _reason(error: Exception) -> str:
@@ -61,21 +73,42 @@ def _reason(error: Exception) -> str:
     return " ".join(str(text).split())
 
 
-def open_stream(source: Source, version: str = "", through: bool = False) -> tuple[InputContainer, VideoStream]:
-    """The opened file (the caller closes it) and the chosen video stream, all others discarded.
+def open_stream(
+    source: Source,
+    version: str = "",
+    through: bool = False,
+    hwaccel: HWAccel | None = None,
+    *,
+    errors: list[str] | None = None,
+) -> tuple[InputContainer, VideoStream]:
+    """The opened file (the caller closes it) and the chosen video stream, all others discarded; decoded by ``hwaccel``, if any.
 
-    ``version`` and ``through`` as :func:`tasks.remote.open_source` takes them. Raises InputError; for a remote film
-    StorageError and SourceChanged, as do all reads from it.
+    ``version`` and ``through`` as :func:`tasks.remote.open_source` takes them. ``errors`` gets what FFmpeg found wrong and went
+    on from. Raises InputError; for a remote film StorageError and SourceChanged, as do all reads from it.
     """
     with _one_line_errors(source.path):
-        opened = open_source(source.path, version, through)
-        with captured_log(av.logging.ERROR):  # so that the error brings the log line that explains it
-            container = av.open(opened, "r")
+        opened, how = _opening(source, version, through)
+        with captured_log(av.logging.ERROR) as log:  # so that the error brings the log line that explains it
+            container = av.open(opened, "r", hwaccel=hwaccel, metadata_errors="replace", **how)
+    if errors is not None:
+        errors += [line for _, _, line in log]
     try:
         return container, _video_stream(container, source)
     except BaseException:
         container.close()
         raise
+
+
+def _opening(source: Source, version: str, through: bool) -> tuple[str | RemoteFile, dict[str, Any]]:
+    """What ``av.open`` takes, and how."""
+    sequence = find_sequence(source.path)
+    if sequence is None:
+        if source.rate is not None:
+            raise InputError(f"{source}: a film has its own times; a rate (#fps) is accepted for image sequences (frame_%04d.png)")
+        return open_source(source.path, version, through), {}
+    rate = source.rate or SEQUENCE_RATE
+    options = {"framerate": str(rate), "start_number": str(sequence.first), "pattern_type": "sequence"}
+    return sequence.ffmpeg_path(), {"format": "image2", "options": options}
 
 
 def _video_stream(container: InputContainer, source: Source) -> VideoStream:

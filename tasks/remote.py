@@ -16,6 +16,7 @@ from tasks.errors import TaskError
 from tasks.location import is_remote
 from tasks.objectread import bytes_fetched, open_object
 from tasks.remotefile import RemoteFile
+from tasks.sequence import find_sequence
 from vsalign.errors import InputError
 
 __all__ = [
@@ -43,12 +44,15 @@ def open_source(path: str, version: str = "", through: bool = False) -> str | Re
 
 
 def source_size(path: str, version: str = "") -> int:
-    """Bytes of a file or an object; raises as :func:`open_source` and, for a file, OSError."""
+    """Bytes of a file, an object or all files of an image sequence; raises as :func:`open_source`, OSError, and InputError for a
+    sequence with a gap."""
+    if (sequence := find_sequence(path)) is not None:
+        return sequence.size()
     return open_object(path, version).size if is_remote(path) else os.path.getsize(path)
 
 
 def source_version(path: str) -> str:
-    """What changes when the object at ``path`` is written again (ETag, generation); "" for a local file."""
+    """What changes when the object at ``path`` is written again (ETag, generation); "" for local files."""
     return open_object(path).version if is_remote(path) else ""
 
 
@@ -61,7 +65,9 @@ def read_range(path: str, start: int, stop: int | None = None, version: str = ""
 
 
 def source_sha256(path: str, version: str = "") -> str:
-    """Hex sha256 of all bytes of a file or an object; raises as :func:`source_size`."""
+    """Hex sha256 of all bytes of a file, an object or an image sequence; raises as :func:`source_size`."""
+    if (sequence := find_sequence(path)) is not None:
+        return sequence.sha256()
     source, digest = open_source(path, version, through=True), hashlib.sha256()
     with open(source, "rb") if isinstance(source, str) else source as file:
         while piece := file.read(_PIECE_BYTES):

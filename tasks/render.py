@@ -8,7 +8,7 @@ there are never more than ``smooth_time`` + 1 of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -20,6 +20,8 @@ from tasks.gather import Pair, pairs_of, runs_of, substitutes_of
 from tasks.messages import Segment
 from tasks.pipeline import Waits, prefetch
 from tasks.progress import OnFrame
+from tasks.reading import Readers
+from tasks.seams import segment_ends
 from tasks.store import JobStore
 from tasks.thrift import LEVELS, Thrift, Turns
 from tasks.window import Windows
@@ -109,7 +111,7 @@ def render_chunk(
     path, tally, steps, turns, ahead = folder / "segment.mkv", Tally(), Steps(), Turns(thrift), thrift.queue_frames
     # Leaving in this order ends the threads before the readers that they use are closed.
     with (
-        ExitStack() as readers,
+        Readers() as readers,
         closing(prefetch(pairs_of(work, store, readers), ahead, steps.pairs)) as pairs,
         closing(prefetch(_observe(work, pairs, device, turns), ahead, steps.seen)) as seen,
         closing(prefetch(substitutes_of(work, store, readers), ahead)) as substitutes,
@@ -118,7 +120,10 @@ def render_chunk(
         segment = _encode(work, str(path), aligned, on_frame)
     if segment.num_frames != len(work.ref_frames):
         raise SegmentMismatch(segment.path, "number of frames", len(work.ref_frames), segment.num_frames)
-    return path, {"header_sha256": segment.header_sha256, **tally.facts(), **steps.facts()}
+    facts = {"header_sha256": segment.header_sha256, **tally.facts(), **steps.facts(), **readers.facts()}
+    started = perf_counter()
+    ends = segment_ends(segment.path)
+    return path, {**facts, **ends.facts(), "ends_seconds": round(perf_counter() - started, 3)}
 
 
 def _observe(work: RenderWork, pairs: Iterator[Pair], device: str, turns: Turns) -> Iterator[Seen]:

@@ -121,7 +121,8 @@ def _make(work: Work, store: JobStore, folder: Path, on_frame: OnFrame, device: 
     if isinstance(work, ScanWork):
         from tasks.scan import scan_chunk
 
-        return scan_chunk(work, store, folder, on_frame), "scan", {}
+        made, facts = scan_chunk(work, store, folder, on_frame)
+        return made, "scan", facts
     if isinstance(work, SolveWork):
         from tasks.solve import solve_film
 
@@ -130,7 +131,8 @@ def _make(work: Work, store: JobStore, folder: Path, on_frame: OnFrame, device: 
     if isinstance(work, CompareWork):
         from tasks.compare import compare_chunk
 
-        return compare_chunk(work, store, folder, on_frame, device, thrift), "costs", {}
+        made, facts = compare_chunk(work, store, folder, on_frame, device, thrift)
+        return made, "costs", facts
     if isinstance(work, ChooseWork):
         from tasks.choose import choose_film
 

@@ -12,7 +12,10 @@ from importlib.metadata import version as version_of
 
 from tasks.errors import StorageError
 from tasks.location import is_remote, parent
+from tasks.remote import source_size
+from tasks.sequence import is_pattern
 from tasks.store import JobStore, open_store
+from vsalign.errors import InputError
 
 _JOB_FILE = "job.json"
 
@@ -90,9 +93,11 @@ def _no_source(paths: Sight) -> str:
 
 def _no_file(path: str, size: int) -> str:
     try:
-        found = os.stat(path).st_size
+        found = source_size(path)
     except OSError as error:
         return f"{path} can't be seen ({error.strerror})"
+    except InputError as error:  # of an image sequence not every file is there
+        return str(error)
     if found != size:
         return f"{path} has {found} bytes, this run's has {size}"
-    return "" if os.access(path, os.R_OK) else f"{path} can't be read"
+    return "" if is_pattern(path) or os.access(path, os.R_OK) else f"{path} can't be read"

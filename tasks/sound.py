@@ -20,10 +20,10 @@ from av.container import OutputContainer
 
 from tasks.codecs import container_of
 from tasks.errors import StitchError
-from tasks.joinplan import stream_labels
 from tasks.remote import open_source
 from tasks.soundplan import SoundPiece, SoundPlan
-from tasks.soundread import SoundFormat, SoundReader, sound_format
+from tasks.soundread import SoundFormat, SoundReader, audio_streams, sound_format
+from tasks.streamlabels import labels_of, written_labels
 from vsalign.errors import InputError
 
 Samples = npt.NDArray[np.float32]
@@ -42,11 +42,12 @@ _AAC_NAMES = {"5.0(side)": "5.0", "5.1(side)": "5.1"}
 _MOST_FLAC_CHANNELS = 8
 
 
-def check_sound(path: str, out_path: str) -> None:
-    """Raise InputError when an audio stream of ``path`` cannot be decoded, or not be encoded for the output's container."""
+def check_sound(path: str, out_path: str, streams: tuple[int, ...] = ()) -> None:
+    """Raise InputError when an audio stream (of ``streams``, if given) of ``path`` cannot be decoded, or not be encoded for the
+    output's container."""
     container = container_of(out_path)
-    with av.open(open_source(path), "r") as source, av.open(io.BytesIO(), "w", format=container) as scratch:
-        for stream in source.streams.audio:
+    with av.open(open_source(path), "r", metadata_errors="replace") as source, av.open(io.BytesIO(), "w", format=container) as scratch:
+        for stream in audio_streams(source, streams):
             try:
                 _add_stream(scratch, sound_format(stream))
             except InputError as error:
@@ -60,16 +61,22 @@ def check_sound(path: str, out_path: str) -> None:
 
 
 def conform(
-    path: str, plan: SoundPlan, out_path: str, on_progress: Callable[[float], None] | None = None, version: str = ""
+    path: str,
+    plan: SoundPlan,
+    out_path: str,
+    on_progress: Callable[[float], None] | None = None,
+    version: str = "",
+    streams: tuple[int, ...] = (),
 ) -> None:
-    """Write all audio streams of ``path``, laid on ref's time by ``plan``, to ``out_path`` (.mkv: FLAC, .mp4: AAC, .mov: PCM).
+    """Write the audio streams number ``streams`` of ``path`` (all if empty), laid on ref's time by ``plan``, to ``out_path``
+    (.mkv: FLAC, .mp4: AAC, .mov: PCM).
 
     Equal inputs give equal bytes. Memory does not grow with the film. ``on_progress`` gets seconds done. ``version`` of a
     remote film as :func:`tasks.remote.open_source` takes it. Raises StitchError, StorageError, SourceChanged.
     """
     try:
-        with SoundReader(path, version) as reader, _output(out_path) as out:
-            encoders = _encoders(path, version, out, reader.formats)
+        with SoundReader(path, version, streams) as reader, _output(out_path) as out:
+            encoders = _encoders(path, version, streams, out, reader.formats)
             for start, stop in _blocks(plan):
                 mixed = _Mix(plan, start, stop, tuple(encoder.rate for encoder in encoders), reader)
                 for number, encoder in enumerate(encoders):
@@ -207,13 +214,15 @@ def _as_format(sound: Samples, name: str) -> npt.NDArray[Any]:
     return packed.astype(np.int16) if name == "s16" else packed << 8
 
 
-def _encoders(path: str, version: str, out: OutputContainer, formats: tuple[SoundFormat, ...]) -> list[_Encoder]:
+def _encoders(
+    path: str, version: str, streams: tuple[int, ...], out: OutputContainer, formats: tuple[SoundFormat, ...]
+) -> list[_Encoder]:
     encoders = []
-    with av.open(open_source(path, version), "r") as source:
-        for template, form in zip(source.streams.audio, formats, strict=True):
+    with av.open(open_source(path, version), "r", metadata_errors="replace") as source:
+        for template, form in zip(audio_streams(source, streams), formats, strict=True):
             stream = _add_stream(out, form)
-            stream.metadata.update(stream_labels(template.metadata, out.format.name))
-            stream.disposition = template.disposition
+            metadata, stream.disposition = written_labels(labels_of(template), out.format.name)
+            stream.metadata.update(metadata)
             size = stream.codec_context.frame_size or 4096
             encoders.append(_Encoder(out, stream, size, np.zeros((form.channels, 0), np.float32)))
     return encoders

@@ -16,6 +16,7 @@ from av.audio.codeccontext import AudioCodecContext
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.codec.codec import Properties
+from av.container import InputContainer
 from av.packet import Packet
 
 from tasks.remote import open_source
@@ -59,17 +60,24 @@ def sound_format(stream: AudioStream) -> SoundFormat:
     return SoundFormat(rate, channels, name, lossless and context.format.name.rstrip("p") not in ("u8", "s16"))
 
 
-class SoundReader:
-    """Reads all audio streams of a file side by side; a context manager. Positions are samples of the stream's own rate, 0 is
-    time 0 of the file. Going back more than ``_KEPT_SECONDS`` decodes from the start again. ``version`` as
-    :func:`tasks.remote.open_source` takes it."""
+def audio_streams(container: InputContainer, numbers: tuple[int, ...]) -> list[AudioStream]:
+    """Those with these numbers among all streams of the file, in their order; without numbers all."""
+    by_number = {stream.index: stream for stream in container.streams.audio}
+    return [by_number[number] for number in numbers] if numbers else list(by_number.values())
 
-    def __init__(self, path: str, version: str = "") -> None:
-        self._path, self._version = path, version
+
+class SoundReader:
+    """Reads the audio streams number ``streams`` (all if empty) of a file side by side; a context manager. Positions are samples
+    of the stream's own rate, 0 is time 0 of the file. Going back more than ``_KEPT_SECONDS`` decodes from the start again.
+    ``version`` as :func:`tasks.remote.open_source` takes it."""
+
+    def __init__(self, path: str, version: str = "", streams: tuple[int, ...] = ()) -> None:
+        self._path, self._version, self._numbers = path, version, streams
         self._forgotten = -math.inf
         self._open()
-        self.formats = tuple(sound_format(stream) for stream in self._container.streams.audio)
-        self._tracks = {s.index: _Track(f) for s, f in zip(self._container.streams.audio, self.formats, strict=True)}
+        chosen = audio_streams(self._container, streams)
+        self.formats = tuple(sound_format(stream) for stream in chosen)
+        self._tracks = {s.index: _Track(f) for s, f in zip(chosen, self.formats, strict=True)}
 
     def __enter__(self) -> SoundReader:
         return self
@@ -95,9 +103,9 @@ class SoundReader:
         return list(self._tracks.values())[number].take(start, stop)
 
     def _open(self) -> None:
-        self._container = av.open(open_source(self._path, self._version), "r")
+        self._container = av.open(open_source(self._path, self._version), "r", metadata_errors="replace")
         self._forgotten = -math.inf
-        self._packets: Iterator[Packet[Any]] = iter(self._container.demux(*self._container.streams.audio))
+        self._packets: Iterator[Packet[Any]] = iter(self._container.demux(*audio_streams(self._container, self._numbers)))
 
     def _next_packet(self) -> Packet[Any] | None:
         """None at the file's end, which for a truncated one is where it cannot be read on."""

@@ -57,20 +57,24 @@ def rank_in_window[T](packets: Iterable[tuple[int, T]], window: int, name: str) 
 class DecodeClock:
     """Decode times for the n-th packet of a stream whose frames are shown at ``pts``: the sorted pts, ``delay`` frames earlier.
 
-    They rise strictly over the whole stream, seams included, and never exceed the packet's own pts; before the first frame the
-    first frame duration goes on backwards. int64 ticks.
+    They rise strictly over the whole stream, seams included, and never exceed the packet's own pts. The first packet comes as
+    early before its picture as any key frame does: FFmpeg, seeking in mp4, takes its lead for that of all, and would land behind
+    the frame that is looked for. Those that follow it before zero have no smaller lead, for FFmpeg makes the smallest of theirs
+    the film's start. int64 ticks.
     """
 
     def __init__(self, pts: npt.NDArray[np.int64], delay: int) -> None:
         self._pts, self._delay = pts, delay
-        self._step = int(pts[1] - pts[0]) if len(pts) > 1 else 1
+        first = int(pts[1] - pts[0]) if len(pts) > 1 else 1
+        self._lead = int(np.max(pts[delay:] - pts[:-delay])) if 0 < delay < len(pts) else delay * first
+        self._step = max(1, first // max(1, delay - 1))
 
     def dts(self, position: int, frame: int) -> int:
         """Decode time of the packet at ``position`` (decode order) that shows ``frame``; MoreDelayNeeded if too soon."""
         if position - frame > self._delay:
             raise MoreDelayNeeded(position - frame)
         at = position - self._delay
-        return int(self._pts[at]) if at >= 0 else int(self._pts[0]) + at * self._step
+        return int(self._pts[at]) if at >= 0 else int(self._pts[0]) - self._lead + position * self._step
 
 
 def rounded_pts(pts: npt.NDArray[np.int64], time_base: Fraction, to: Fraction) -> npt.NDArray[np.int64]:

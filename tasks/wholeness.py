@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tasks.remote import open_source, source_size
+from tasks.sequence import is_pattern
 
 _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 _TS_PACKET_SIZES = (188, 192, 204)
@@ -20,6 +21,8 @@ class Bytes(Protocol):
 
 def missing_bytes(path: str, container: str, version: str = "") -> int:
     """How many bytes the file lacks by its own headers (0: none, or none known); ``container`` is FFmpeg's demuxer."""
+    if is_pattern(path):
+        return 0
     size, source = source_size(path, version), open_source(path, version)
     with open(source, "rb") if isinstance(source, str) else source as file:
         if "matroska" in container:
@@ -29,6 +32,34 @@ def missing_bytes(path: str, container: str, version: str = "") -> int:
     if container == "mpegts" and all(size % packet for packet in _TS_PACKET_SIZES):
         return _TS_PACKET_SIZES[0] - size % _TS_PACKET_SIZES[0]
     return 0
+
+
+def broken_from(path: str, container: str, version: str = "") -> int | None:
+    """The byte from where on an MP4 in pieces is no row of boxes any more, None where all fit; ``container``: FFmpeg's demuxer.
+
+    Of an MP4 with one table of all frames this is not asked: the table tells what is not there.
+    """
+    if not container.startswith("mov"):
+        return None
+    size, source = source_size(path, version), open_source(path, version)
+    with open(source, "rb") if isinstance(source, str) else source as file:
+        return _broken_box(file, size)
+
+
+def _broken_box(file: Bytes, size: int) -> int | None:
+    at = 0
+    names: set[bytes] = set()
+    while at < size:
+        file.seek(at)
+        head = file.read(16)
+        length, name = int.from_bytes(head[:4], "big"), head[4:8]
+        header = 16 if length == 1 else 8
+        length = {0: size - at, 1: int.from_bytes(head[8:16], "big")}.get(length, length)
+        if length < header or len(name) < 4 or not all(0x20 <= byte < 0x7F or byte == 0xA9 for byte in name):
+            return None if {b"moov", b"mdat"} <= names and b"moof" not in names else at
+        names.add(name)
+        at += length
+    return None
 
 
 def _missing_in_riff(file: Bytes, size: int) -> int:

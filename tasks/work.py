@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 
-from tasks.joinplan import AudioCopy
 from tasks.messages import (
     AS_IT_IS,
     AlignSettings,
@@ -23,7 +22,9 @@ from tasks.messages import (
     SyncSettings,
     VideoFormat,
 )
+from tasks.seamplan import UNKNOWN_ENDS, PicturePlan, SegmentEnds
 from tasks.soundplan import SoundPlan
+from tasks.streamplan import Extras
 from vsalign.frames import FrameRange
 from vsalign.metric import Select
 
@@ -33,7 +34,7 @@ SCAN_ABI = 2
 SOLVE_ABI = 2
 COMPARE_ABI = 1
 CHOOSE_ABI = 1
-RENDER_ABI = 2
+RENDER_ABI = 3
 
 #: The film geometry of a clip that shows what the ref shows from edge to edge.
 SAME_PICTURE = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -163,10 +164,12 @@ class RenderWork(Work):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundWork(Work):
-    """The audio of the file (an object's ``version``) at ``path`` laid on ref's time by ``plan``, in a file with ``suffix``."""
+    """The audio streams number ``streams`` of the file (an object's ``version``) at ``path`` laid on ref's time by ``plan``, in a
+    file with ``suffix``."""
 
     path: str
     version: str
+    streams: tuple[int, ...]
     plan: SoundPlan
     suffix: str
 
@@ -181,22 +184,25 @@ class Part:
     sha256: str
     size_bytes: int
     ref_frames: FrameRange
+    ends: SegmentEnds = UNKNOWN_ENDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StitchWork(Work):
-    """All segments and the sound -> the film at ``out``, verified before it is published. Its record's blob is ``out``."""
+    """All segments and the extras -> the film at ``out``, verified before it is published. Its record's blob is ``out``."""
 
     parts: str
     """Name, in the job directory, of the list of segments (``Part``), which is too long to send about. Of this run alone: once
     it is gone, another run has the say over OUT."""
     out: str
     """Where the film goes: an absolute path that this worker shares, or an address."""
-    audio: AudioCopy | None
-    """Packets to copy; with ``sound`` from that file instead of ``audio.source_path``."""
+    extras: Extras
     sound: Part | None
+    """The file of the origin whose role is "sound"."""
     joined: str
     """What final.json calls this film: a hash of all that it is made of."""
+    picture: PicturePlan | None = None
+    """What the segments were encoded as, for a later check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

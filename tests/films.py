@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from tasks.encode import SegmentWriter
 from tasks.messages import EncodeSettings, VideoFormat
-from tasks.stitch import AudioCopy, SegmentPlan, stitch
+from tasks.stitch import SegmentPlan, stitch
+from tasks.streamcopy import all_sound
+from tasks.streamplan import NO_EXTRAS
 from vsalign.frames import FrameRange
 from vsalign.picture import ColourTags, Picture, SampleFormat
 
@@ -74,10 +76,10 @@ def write_film(
     writer.close()
     if pts is None:
         pts = np.array([round(n * 1000 / RATE) for n in range(num_frames)], np.int64)
-    audio = None
+    audio = NO_EXTRAS
     if sound:
         tone = _write_tone(path.with_suffix(".wav"), float((pts[-1] - pts[0]) * time_base))
-        audio = AudioCopy(str(tone), Fraction(0))
+        audio = all_sound(str(tone))
     last = int(pts[-1] - pts[-2]) if num_frames > 1 else 40
     stitch([SegmentPlan(str(segment), FrameRange(0, num_frames))], pts, time_base, last, str(path), audio, None)
     segment.unlink()

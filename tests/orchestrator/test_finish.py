@@ -14,10 +14,12 @@ from orchestrator.estimate import Estimate, estimate
 from orchestrator.finish import out_is_ours, stitch_work
 from orchestrator.outcheck import check_disk
 from orchestrator.sighting import sight_of
+from orchestrator.soundtrack import Soundtrack
 from tasks.final import Final, settle_final, write_final
 from tasks.localstore import LocalStore
 from tasks.sight import see
 from tasks.store import file_sha256
+from tasks.streamplan import NO_EXTRAS
 from tests.factories import config_of, inputs_of
 from vsalign.errors import InputError
 
@@ -37,9 +39,9 @@ def test_the_film_that_is_being_replaced_is_ours_too(store: LocalStore):
     new.write_bytes(b"new")
     assert not out_is_ours(config_of())
     out.write_bytes(b"old")
-    write_final(store, Final("old", file_sha256(old), False))
+    write_final(store, Final("old", file_sha256(old)))
     assert out_is_ours(config_of())
-    replacing = Final("new", file_sha256(new), False)
+    replacing = Final("new", file_sha256(new))
     write_final(store, replacing)
     assert out_is_ours(config_of())
     out.write_bytes(b"new")
@@ -53,7 +55,7 @@ def test_the_film_that_is_being_replaced_is_ours_too(store: LocalStore):
 
 def test_each_run_has_its_own_list_of_parts_and_takes_the_earlier_away(store: LocalStore):
     run = SimpleNamespace(job=SimpleNamespace(store=store), job_dir=store.location, config=config_of(), inputs=inputs_of())
-    first, second = (stitch_work(run, [], {}, None, None) for _ in range(2))
+    first, second = (stitch_work(run, [], {}, Soundtrack(NO_EXTRAS), None) for _ in range(2))
     assert first.fingerprint == second.fingerprint
     assert store.read(first.parts) is None and store.read(second.parts) is not None
 

@@ -10,7 +10,8 @@ import pytest
 
 from orchestrator.config import JobConfig, job_config
 from orchestrator.inputs import Inputs
-from orchestrator.preflight import _with_matrix, load_frame_map, look_at_sources
+from orchestrator.outpicture import with_matrix
+from orchestrator.preflight import load_frame_map, look_at_sources
 from tasks.messages import Probe, Source
 from tasks.remote import bytes_fetched, source_size, source_version
 from tasks.sources import find_probe, write_probe
@@ -39,12 +40,12 @@ def film_of(height: int, matrix: int = MATRIX_UNSPECIFIED, pixel_format: str = "
     ],
 )
 def test_an_untagged_film_keeps_its_colours_when_its_size_changes_how_players_read_it(height: int, out_lines: int, matrix: int):
-    assert _with_matrix(film_of(height), out_lines).info.colour.matrix == matrix
+    assert with_matrix(film_of(height), height, out_lines).info.colour.matrix == matrix
 
 
 def test_a_tag_and_a_picture_without_matrix_are_left_alone():
-    assert _with_matrix(film_of(1080, matrix=9), 480).info.colour.matrix == 9
-    assert _with_matrix(film_of(1080, pixel_format="gbrp"), 480).info.colour.matrix == MATRIX_UNSPECIFIED
+    assert with_matrix(film_of(1080, matrix=9), 1080, 480).info.colour.matrix == 9
+    assert with_matrix(film_of(1080, pixel_format="gbrp"), 1080, 480).info.colour.matrix == MATRIX_UNSPECIFIED
 
 
 # --- sources in an object store

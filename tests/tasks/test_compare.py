@@ -171,7 +171,7 @@ def test_a_clip_that_lies_on_the_ref_is_seen_sample_for_sample(store: LocalStore
 
 
 def test_a_chunk_without_expected_frames_reads_nothing(store: LocalStore, films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.compare.FrameReader", None)
+    monkeypatch.setattr("tasks.reading.FrameReader", None)
     record = perform(replace(works(store, [30, 34], "path")[0]), Attempt(), lambda: None)
     assert len(StoredRows([store.fetch(record.blob)])) == 0
 

@@ -17,11 +17,13 @@ from av.packet import Packet
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from tasks import decode
-from tasks.decode import FrameReader, picture_of
+from tasks.decode import FrameReader
+from tasks.decoder import Decoder
 from tasks.errors import DecodeError
 from tasks.formats import planar_format
 from tasks.messages import FrameIndex, Probe, Source
+from tasks.openfilm import open_stream
+from tasks.pictures import picture_of
 from tasks.probe import probe
 from tasks.seekplan import SeekPlan, reorder_depth
 from tests.synth import (
@@ -125,19 +127,19 @@ class Counting:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.frames, self.starts = 0, 0
-        frames, start = FrameReader._frames, FrameReader._start
+        frames, begin = Decoder._frames, Decoder.begin
 
-        def counted_frames(reader: FrameReader, packets: object, rank: int) -> object:
-            for item in frames(reader, packets, rank):  # type: ignore[arg-type]
+        def counted_frames(decoder: Decoder, packets: object, rank: int) -> object:
+            for item in frames(decoder, packets, rank):  # type: ignore[arg-type]
                 self.frames += 1
                 yield item
 
-        def counted_start(reader: FrameReader, key: int) -> bool:
+        def counted_begin(decoder: Decoder, key: int) -> bool:
             self.starts += 1
-            return start(reader, key)
+            return begin(decoder, key)
 
-        monkeypatch.setattr(FrameReader, "_frames", counted_frames)
-        monkeypatch.setattr(FrameReader, "_start", counted_start)
+        monkeypatch.setattr(Decoder, "_frames", counted_frames)
+        monkeypatch.setattr(Decoder, "begin", counted_begin)
 
 
 def test_ascending_numbers_cost_one_pass(films: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +167,7 @@ def test_a_far_jump_ahead_seeks_instead_of_decoding_everything(tmp_path: Path, m
 
 
 def test_a_seek_that_lands_late_is_tried_again_from_earlier(films: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    found, true_open = probed(films["h264-open-gop.mkv"]), decode.open_stream
+    found, true_open = probed(films["h264-open-gop.mkv"]), open_stream
 
     class Late:
         """A container that always lands one key frame further than asked."""
@@ -183,7 +185,7 @@ def test_a_seek_that_lands_late_is_tried_again_from_earlier(films: dict[str, Pat
         container, stream = true_open(source, version)
         return Late(container), stream
 
-    monkeypatch.setattr(decode, "open_stream", late_open)
+    monkeypatch.setattr("tasks.decoder.open_stream", late_open)
     with FrameReader(found) as reader:
         assert [shown_number(p) for _, p in reader.pictures([25, 12, 47])] == [25, 12, 47]
 
@@ -202,30 +204,30 @@ def test_film_with_few_timestamps_is_read_exactly_behind_a_seek(tmp_path: Path) 
 def test_times_that_a_container_forgets_behind_a_seek_come_from_the_index(
     films: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, true_demuxed = probed(films["h264-open-gop.ts"]), decode._demuxed
+    found, true_demuxed = probed(films["h264-open-gop.ts"]), Decoder._demuxed
 
-    def forgetful(container: Any, stream: Any) -> Iterator[Packet[Any]]:
-        for packet in true_demuxed(container, stream):
+    def forgetful(reading: Decoder, container: Any, stream: Any) -> Iterator[Packet[Any]]:
+        for packet in true_demuxed(reading, container, stream):
             packet.pts = packet.pts if packet.is_keyframe else None
             yield packet
 
-    monkeypatch.setattr(decode, "_demuxed", forgetful)
+    monkeypatch.setattr(Decoder, "_demuxed", forgetful)
     with FrameReader(found) as reader:
         assert [shown_number(p) for _, p in reader.pictures([25, 33, 12])] == [25, 33, 12]
 
 
 def test_a_landing_on_other_packets_is_found_out(films: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    found, true_from_key = probed(films["ffv1.mkv"]), FrameReader._from_key
+    found, true_from_key = probed(films["ffv1.mkv"]), Decoder._from_key
     landings = []
 
-    def one_too_far(reader: FrameReader, packets: Iterator[Packet[Any]], key: int) -> Iterator[Packet[Any]] | None:
-        right = true_from_key(reader, packets, key)
+    def one_too_far(decoder: Decoder, packets: Iterator[Packet[Any]], key: int) -> Iterator[Packet[Any]] | None:
+        right = true_from_key(decoder, packets, key)
         landings.append(key)
         if right is not None and len(landings) == 1:
             next(right)
         return right
 
-    monkeypatch.setattr(FrameReader, "_from_key", one_too_far)
+    monkeypatch.setattr(Decoder, "_from_key", one_too_far)
     with FrameReader(found) as reader:
         assert [shown_number(p) for _, p in reader.pictures([30, 31])] == [30, 31]
     assert len(landings) > 1

@@ -19,6 +19,7 @@ from tasks.join import join_film, parts_to_json
 from tasks.localstore import LocalStore
 from tasks.outfile import publish_out
 from tasks.room import check_join_room, check_room
+from tasks.streamplan import NO_EXTRAS
 from tasks.work import Attempt, Part, StitchWork
 from tests.factories import record, work
 from vsalign.frames import FrameRange
@@ -45,6 +46,7 @@ def store(tmp_path: Path) -> LocalStore:
 
 @pytest.fixture(autouse=True)
 def stitching(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.join, "_check_seams", lambda *_: {})
     monkeypatch.setattr(
         tasks.join, "_write_verified", lambda store, segments, audio, part, told: part.write_bytes(b"film") and {}
     )
@@ -61,7 +63,7 @@ def stitch(store: LocalStore, tmp_path: Path) -> StitchWork:
         num_frames=20,
         parts=PARTS,
         out=str(out),
-        audio=None,
+        extras=NO_EXTRAS,
         sound=None,
         joined="all of it",
     )
@@ -79,7 +81,7 @@ def test_the_film_is_published_with_the_hash_that_is_known(store: LocalStore, st
 
 
 def test_until_the_new_film_is_known_to_be_there_the_earlier_ones_are_ours(store: LocalStore):
-    old, new, newest = (Final(name, name, False) for name in ("old", "new", "newest"))
+    old, new, newest = (Final(name, name) for name in ("old", "new", "newest"))
     write_final(store, old)
     assert read_final(store) == old
     write_final(store, new)
@@ -94,7 +96,7 @@ def test_until_the_new_film_is_known_to_be_there_the_earlier_ones_are_ours(store
 
 def test_a_note_of_an_earlier_version_is_read(store: LocalStore):
     store.replace("final.json", b'{"fingerprint": "f", "sha256": "s", "has_audio": true}')
-    assert read_final(store) == Final("f", "s", True)
+    assert read_final(store) == Final("f", "s")
     store.replace("final.json", b'{"fingerprint": "f"')
     assert read_final(store) is None
 

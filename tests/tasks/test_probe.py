@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -179,7 +180,16 @@ def test_saving_and_loading_gives_the_same_probe(tmp_path: Path) -> None:
         assert np.array_equal(getattr(loaded.index, name), getattr(found.index, name))
         assert getattr(loaded.index, name).dtype == getattr(found.index, name).dtype
     assert loaded.index.time_base == found.index.time_base
+    assert loaded.coded is None
     assert save_probe(loaded) == (json_bytes, npz_bytes)
+
+
+def test_frames_as_they_are_coded_are_saved_beside_those_that_are_shown(tmp_path: Path) -> None:
+    found = probed(make_film(tmp_path / "film.mkv", Video(num_frames=12)))
+    coded = replace(found.index, pts=found.index.pts * 2, time_base=Fraction(1, 50))
+    loaded = load_probe(*save_probe(replace(found, coded=coded)))
+    assert loaded.coded is not None and loaded.coded.time_base == Fraction(1, 50)
+    assert np.array_equal(loaded.coded.pts, coded.pts) and np.array_equal(loaded.index.pts, found.index.pts)
 
 
 def test_identity_follows_the_film_and_not_its_name(tmp_path: Path) -> None:
@@ -215,8 +225,13 @@ def test_audio_alone_is_refused(tmp_path: Path) -> None:
 
 
 def test_pictures_out_of_the_order_of_their_times_are_refused(tmp_path: Path) -> None:
-    film = make_film(tmp_path / "film.avi", Video(options=OPEN_GOP_H264))
-    assert "timestamps do not follow" in refusal(str(film))
+    film = make_film(tmp_path / "film.mkv", Video(options=OPEN_GOP_H264))
+
+    def by_decoding(rank: int, packet: av.Packet) -> Sequence[av.Packet]:
+        packet.pts = packet.dts = 40 * rank
+        return [packet]
+
+    assert "timestamps do not follow" in refusal(str(remux(film, tmp_path / "wrong.mkv", by_decoding)))
 
 
 def table_of(pts: Sequence[int | None]) -> Any:

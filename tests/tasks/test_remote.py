@@ -25,7 +25,8 @@ from tasks.remote import bytes_fetched, open_source, read_range, size_if_there, 
 from tasks.remotefile import RemoteFile
 from tasks.seekplan import SeekPlan
 from tasks.soundread import SoundReader
-from tasks.stitch import AudioCopy, SegmentPlan, stitch
+from tasks.stitch import SegmentPlan, stitch
+from tasks.streamcopy import all_sound
 from tasks.store import file_sha256
 from tests.gcs import Bucket, Stored, gcs_server
 from tests.s3 import SECRET, S3Bucket, S3Server
@@ -128,11 +129,11 @@ def test_stitch_copies_sound_from_a_store(bucket: str, small_blocks: None, tmp_p
     local = make_film(tmp_path / "film.mkv", Video(), audio=[Audio(2.0)])
     segment = [SegmentPlan(str(make_film(tmp_path / "segment.mkv", Video())), FrameRange(0, 48))]
     pts, there = np.arange(48, dtype=np.int64) * 40, put(bucket, "film.mkv", local)
-    for name, audio in (("here.mkv", AudioCopy(str(local))), ("there.mkv", AudioCopy(there, version=source_version(there)))):
+    for name, audio in (("here.mkv", all_sound(str(local))), ("there.mkv", all_sound(there, version=source_version(there)))):
         stitch(segment, pts, Fraction(1, 1000), 40, str(tmp_path / name), audio)
     assert (tmp_path / "there.mkv").read_bytes() == (tmp_path / "here.mkv").read_bytes()
     with pytest.raises(SourceChanged):
-        stitch(segment, pts, Fraction(1, 1000), 40, str(tmp_path / "no.mkv"), AudioCopy(there, version="another"))
+        stitch(segment, pts, Fraction(1, 1000), 40, str(tmp_path / "no.mkv"), all_sound(there, version="another"))
 
 
 def test_any_stream_of_an_object_can_be_meant(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

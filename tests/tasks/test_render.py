@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +18,7 @@ from tasks.gather import Pair, Run, pairs_of, runs_of
 from tasks.localstore import LocalStore
 from tasks.messages import AlignSettings, EncodeSettings, Role, VideoFormat
 from tasks.probe import parse_source, probe
+from tasks.reading import Readers
 from tasks.render import render_chunk
 from tasks.sources import write_probe
 from tasks.thrift import LEVELS
@@ -80,7 +80,7 @@ def test_equal_neighbours_are_one_run():
 
 
 def test_a_pair_is_refs_frame_the_maps_clip_frame_and_the_masks_frame_the_last_of_which_goes_on(store: LocalStore):
-    with ExitStack() as readers:
+    with Readers() as readers:
         pairs = list(pairs_of(work_of([], [(0, 7), (1, 3), (2, 3), (40, 41)], masked=True), store, readers))
     assert [(pair.ref_frame, brightness(pair.ref), brightness(pair.clip)) for pair in pairs] == [
         (0, 0, 7),
@@ -103,14 +103,14 @@ def test_a_still_picture_is_a_mask_for_the_whole_film(store: LocalStore, tmp_pat
         for end in ("json", "npz"):
             own.replace(f"probe/{role}.{end}", store.read(f"probe/{role}.{end}") or b"")
     write_probe(own, "mask", probe(parse_source(str(tmp_path / "mask.png"))))
-    with ExitStack() as readers:
+    with Readers() as readers:
         pairs = list(pairs_of(work_of([], [(0, 0), (50, 50)], masked=True), own, readers))
     assert all(pair.mask is not None and np.array_equal(pair.mask[0, 0].numpy(), still > 0) for pair in pairs)
 
 
 def test_without_warp_neither_ref_nor_mask_is_read(store: LocalStore):
     settings = AlignSettings(warp=False)
-    with ExitStack() as readers:
+    with Readers() as readers:
         pairs = list(pairs_of(work_of([(0, 4)], align=settings, masked=True), store, readers))
         assert len(readers._exit_callbacks) == 1
     assert pairs[0].ref is None and pairs[0].mask is None and brightness(pairs[0].clip) == 4
@@ -202,7 +202,7 @@ def test_pictures_of_neighbouring_chunks_pairs_are_not_kept(store, tmp_path, mon
 def test_a_mask_reaches_the_observation(store: LocalStore, monkeypatch: pytest.MonkeyPatch):
     masks = []
     monkeypatch.setattr("tasks.align.observe", lambda clip, ref, settings, mask: masks.append(mask))
-    with ExitStack() as readers:
+    with Readers() as readers:
         for pair in pairs_of(work_of([], [(1, 1)], masked=True), store, readers):
             observe_pair(pair, AlignSettings())
     assert masks[0] is not None and masks[0].mean() == 0.5

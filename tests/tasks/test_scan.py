@@ -45,7 +45,7 @@ def scanned(store: LocalStore, role: Role, chunks: int) -> tuple[str, ...]:
         work = ScanWork(name=f"scan-{role}-{k}", job_dir="", inputs={}, num_frames=len(part), role=role, frames=part)
         seen: list[None] = []
         blob = f"scan/{role}-{chunks}-{k}.npy"
-        store.publish(scan_chunk(work, store, store.scratch(), lambda seen=seen: seen.append(None)), blob)
+        store.publish(scan_chunk(work, store, store.scratch(), lambda seen=seen: seen.append(None))[0], blob)
         assert len(seen) == len(part)
         blobs.append(blob)
     return tuple(blobs)

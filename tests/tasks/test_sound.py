@@ -284,6 +284,7 @@ def test_conformed_sound_that_was_damaged_is_made_again(tmp_path: Path):
         num_frames=48,
         path=str(clip),
         version="",
+        streams=(),
         plan=plan,
         suffix=".mkv",
     )

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +26,7 @@ from tasks.localstore import LocalStore
 from tasks.memory import shortage_of
 from tasks.messages import AlignSettings, EncodeSettings, Role, VideoFormat
 from tasks.probe import parse_source, probe
+from tasks.reading import Readers
 from tasks.render import render_chunk
 from tasks.run import perform
 from tasks.sources import write_probe
@@ -283,7 +283,7 @@ def test_out_of_memory_and_its_like_cross_processes(tmp_path: Path):
 def test_a_window_needs_no_detail_of_neighbours_and_a_parked_observation_gives_the_same_warp(job: Path):
     """As with the network, whose observations keep a whole frame's displacement."""
     work, store = work_of(job), LocalStore(job)
-    with ExitStack() as readers:
+    with Readers() as readers:
         pairs = list(itertools.islice(pairs_of(work, store, readers), 3))
     details = [torch.rand(1, 2, HEIGHT, WIDTH) for _ in pairs]
     window = [

@@ -1,0 +1,106 @@
+"""Subtitles of a film that was cut otherwise -> the packets that are shown on ref's time, by the pieces of a SoundPlan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.packet import Packet
+from av.stream import Discard
+
+from tasks.remote import open_source
+from tasks.soundplan import SoundPiece, SoundPlan
+from tasks.streamcheck import codec_name
+from tasks.streamplan import Origin
+from tasks.streamtimes import Span, by_time, clip_stop, forward_runs, moved_event
+
+#: Events begin so long before what of them is shown, and come so much later in a file than their time.
+_EARLIER_SECONDS, _LATER_SECONDS = 30.0, 10.0
+
+
+def planned_events(
+    origin: Origin, indexes: list[int], left_out: Callable[[Origin], None]
+) -> Iterator[tuple[float, Packet[Any]]]:
+    """(seconds, packet) of the subtitle streams ``indexes`` in order of the film's time; ``left_out`` hears of each event that
+    ref does not have. The file is read once, and again for each time that ref goes back in it."""
+    assert origin.plan is not None
+    missing: set[tuple[int, int | None]] = set()
+    for run in forward_runs(origin.plan):
+        yield from by_time(_of_run(origin, origin.plan, run, indexes, missing))
+    for _ in missing:
+        left_out(origin)
+
+
+def _of_run(
+    origin: Origin,
+    plan: SoundPlan,
+    run: tuple[SoundPiece, ...],
+    indexes: list[int],
+    missing: set[tuple[int, int | None]],
+) -> Iterator[tuple[float, int, Packet[Any]]]:
+    first, last = run[0], run[-1]
+    with av.open(open_source(origin.path, origin.version), "r", metadata_errors="replace") as container:
+        streams = [container.streams[index] for index in indexes]
+        for stream in container.streams:
+            if stream.index not in indexes:
+                stream.discard = Discard.all
+        shown = {stream.index: _Shown(codec_name(stream), plan) for stream in streams}
+        if first.clip_start > _EARLIER_SECONDS:
+            container.seek(int((first.clip_start - _EARLIER_SECONDS) * av.time_base))
+        for packet in container.demux(*streams):
+            if not packet.size or packet.pts is None:
+                continue
+            time_base = packet.time_base
+            start = float(packet.pts * time_base)
+            if start > clip_stop(last) + _LATER_SECONDS:
+                break
+            span = shown[packet.stream_index].span(packet, start)
+            if span is None:
+                missing.add((packet.stream_index, packet.pts))
+            elif first.ref_start <= span[0] <= last.ref_stop:
+                _set_times(packet, span, origin.shift_seconds)
+                assert packet.pts is not None
+                yield packet.pts * float(time_base), packet.size, packet
+
+
+def _set_times(packet: Packet[Any], span: Span, later: Fraction) -> None:
+    time_base = packet.time_base
+    start = max(round((Fraction(span[0]) + later) / time_base), 0)
+    if packet.duration:
+        packet.duration = max(round((Fraction(span[1]) + later) / time_base) - start, 1)
+    packet.pts = packet.dts = start
+
+
+@dataclass(slots=True)
+class _Shown:
+    """When packets of one stream are shown. Bitmaps without a duration stay until a packet clears them: where ref has the one
+    and not the other, they are cleared where ref's piece ends."""
+
+    codec: str
+    plan: SoundPlan
+    until: float | None = None
+
+    def span(self, packet: Packet[Any], start: float) -> Span | None:
+        found = moved_event(self.plan, start, start + float((packet.duration or 0) * packet.time_base))
+        if packet.duration:
+            return found
+        clears = clears_screen(self.codec, bytes(memoryview(packet)[:16]))
+        if found is None:
+            found = (self.until, self.until) if clears and self.until is not None else None
+            self.until = None if clears else self.until
+            return found
+        self.until = None if clears else self._piece_stop(start)
+        return found
+
+    def _piece_stop(self, start: float) -> float:
+        return next(piece.ref_stop for piece in self.plan.pieces if piece.clip_start <= start < clip_stop(piece))
+
+
+def clears_screen(codec: str, head: bytes) -> bool:
+    """A packet of PGS or DVB subtitles that shows nothing: its composition has no objects, or its page no regions."""
+    if codec == "hdmv_pgs_subtitle":
+        return len(head) > 13 and head[0] == 0x16 and head[13] == 0
+    return codec == "dvb_subtitle" and head[:2] == b"\x0f\x10" and int.from_bytes(head[4:6], "big") == 2

@@ -1,0 +1,44 @@
+"""Which streams an output container can hold: asked of FFmpeg's muxers, by writing a header in memory."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from contextlib import suppress
+
+import av
+from av.stream import AttachmentStream, Disposition, Stream
+
+from tasks.codecs import CONTAINERS
+from tasks.openfilm import captured_log
+from tasks.remote import open_source
+from tasks.streamcheck import is_cover
+
+
+def not_held(path: str, version: str, indexes: Sequence[int], container: str) -> tuple[int, ...]:
+    """Those of the streams ``indexes`` of a film that ``container`` (FFmpeg's muxer name) cannot hold; an object's ``version``."""
+    with av.open(open_source(path, version), "r", metadata_errors="replace") as film:
+        return tuple(index for index in indexes if not _holds(container, film.streams[index]))
+
+
+def holders(path: str, version: str, indexes: Sequence[int]) -> tuple[str, ...]:
+    """The extensions of the outputs that can hold all these streams."""
+    return tuple(ending for ending, name in CONTAINERS.items() if not not_held(path, version, indexes, name))
+
+
+def _holds(container: str, stream: Stream) -> bool:
+    if isinstance(stream, AttachmentStream) or (is_cover(stream) and container == "matroska"):
+        return container == "matroska"  # to which covers are attachments
+    scratch = av.open(io.BytesIO(), "w", format=container)
+    try:
+        with captured_log(av.logging.PANIC):
+            copy = scratch.add_stream_from_template(stream, opaque=True)
+            if is_cover(stream):
+                copy.disposition = Disposition.attached_pic
+            scratch.start_encoding()  # some muxers list a codec and refuse it only now
+    except (av.FFmpegError, ValueError):
+        return False
+    finally:
+        with suppress(av.FFmpegError):
+            scratch.close()
+    return True

@@ -1,0 +1,306 @@
+"""Sound, subtitles, covers and attachments of other files -> streams of the film: every packet with all its bytes, timed anew.
+
+What would be heard before the film begins is left out, up to the priming that a decoder needs; an event that is shown when it
+begins is shown from then on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import AttachmentStream, Discard, Disposition, Stream
+from av.video.stream import VideoStream
+
+from tasks.contents import AttachmentSum, ChapterMark, Contents, Label
+from tasks.eventcopy import planned_events
+from tasks.remote import open_source
+from tasks.streamcheck import RunningSum, attachment_sum, codec_name
+from tasks.streamlabels import labels_of, language_of, tags_of, usable_timecode, written_labels
+from tasks.streamplan import Extras, Origin, Pick
+from tasks.streamtimes import by_time, moved_chapter
+
+#: Decode time in seconds (to sort by, never to store), packet with its final integer times.
+type Timed = tuple[float, Packet[Any]]
+
+#: The longest start-up of a common audio codec (Opus: 80 ms at most) with room to spare.
+_PRIMING_SECONDS = Fraction(1, 10)
+_NO_SHIFT = Fraction(0)
+_MIMETYPES = {"png": "image/png", "mjpeg": "image/jpeg", "bmp": "image/bmp", "gif": "image/gif", "webp": "image/webp"}
+_MIMETYPES["tiff"] = "image/tiff"
+
+
+class ExtraStreams:
+    """The streams of ``extras`` on their way into a film that is over at ``stop_seconds`` and whose own times are ``moved``
+    seconds later than ref's.
+
+    A context manager; first ``add_to`` the output, then mux ``cover_packets`` and ``packets``, then look at ``contents`` and
+    ``left_out`` (events and chapters by origin's role and kind).
+    """
+
+    def __init__(self, extras: Extras, moved: Fraction, stop_seconds: Fraction) -> None:
+        self._extras, self._stop = extras, stop_seconds
+        self._origins = tuple(_later(origin, moved) for origin in extras.origins)
+        self._files = ExitStack()
+        self._open: list[InputContainer] = []
+        self._outs: dict[Pick, Stream] = {}
+        self._sums: dict[Pick, RunningSum] = {}
+        self._names: dict[Pick, tuple[str, str, str]] = {}
+        self._attached: list[AttachmentSum] = []
+        self._chapters: tuple[ChapterMark, ...] = ()
+        self._tags: Label = ()
+        self._picture: Label = ()
+        self._labels: list[Label] = []
+        self._covers: list[tuple[Stream, Packet[Any]]] = []
+        self.left_out: Counter[str] = Counter()
+
+    def __enter__(self) -> ExtraStreams:
+        for origin in self._origins:
+            self._open.append(self._files.enter_context(av.open(open_source(origin.path, origin.version), "r", metadata_errors="replace")))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._files.close()
+
+    @property
+    def sample_rates(self) -> list[int]:
+        """Of the sound, for time scales that hold its start exactly."""
+        rates = [self._source(pick).codec_context.sample_rate for pick in self._extras.of_kind("audio")]
+        return [rate for rate in rates if rate]
+
+    def _source(self, pick: Pick) -> Any:
+        return self._open[pick.origin].streams[pick.index]
+
+    def add_to(self, out: OutputContainer, picture: Stream, is_constant_rate: bool) -> None:
+        """Add all streams behind ``picture``, and chapters, tags and the picture's own labels. Nothing is muxed yet."""
+        for pick in self._extras.of_kind("audio", "subtitle"):
+            source = self._source(pick)
+            self._outs[pick] = out.add_stream_from_template(source, opaque=True)
+            self._label(self._outs[pick], labels_of(source), out.format.name)
+            self._sums[pick] = RunningSum(codec_name(source))
+            self._names[pick] = (source.type, codec_name(source), language_of(source.metadata))
+        self._add_attached(out)
+        self._set_tags(out, picture, is_constant_rate)
+        if self._extras.chapters is not None:
+            self._set_chapters(out, self._origins[self._extras.chapters], self._open[self._extras.chapters])
+
+    def _label(self, stream: Stream, label: Label, container: str) -> None:
+        metadata, flags = written_labels(label, container)
+        stream.metadata.update(metadata)
+        stream.disposition = flags
+        self._labels.append(label)
+
+    def _add_attached(self, out: OutputContainer) -> None:
+        for pick in self._extras.of_kind("cover", "attachment"):
+            source = self._source(pick)
+            name, mimetype = source.metadata.get("filename", ""), source.metadata.get("mimetype", "")
+            if pick.kind == "attachment":
+                assert isinstance(source, AttachmentStream)
+                data, name = source.data, name or f"attachment-{pick.index}"
+                out.add_attachment(name, mimetype or "application/octet-stream", data)
+            else:
+                packet = self._cover(pick)
+                data, codec = bytes(packet), codec_name(source)
+                name = name or f"cover.{'jpg' if codec == 'mjpeg' else codec}"
+                if out.format.name == "matroska":
+                    out.add_attachment(name, mimetype or _MIMETYPES.get(codec, "application/octet-stream"), data)
+                else:
+                    stream = out.add_stream_from_template(source, opaque=True)
+                    stream.disposition = Disposition.attached_pic
+                    self._covers.append((stream, packet))
+            self._attached.append(attachment_sum(pick.kind == "cover", name, data))
+
+    def _cover(self, pick: Pick) -> Packet[Any]:
+        """A cover's one packet, which FFmpeg's demuxers bring before all others."""
+        origin = self._origins[pick.origin]
+        with av.open(open_source(origin.path, origin.version), "r", metadata_errors="replace") as container:
+            return next(packet for packet in container.demux(container.streams[pick.index]) if packet.size)
+
+    def _set_tags(self, out: OutputContainer, picture: Stream, is_constant_rate: bool) -> None:
+        if self._extras.tags is None:
+            return
+        source = self._open[self._extras.tags]
+        label = labels_of(source.streams[self._extras.picture]) if self._extras.picture is not None else ()
+        tags = tags_of(source.metadata)
+        if out.format.name != "matroska":
+            # FFmpeg makes a track of it, and fails where it is none.
+            timecode = dict(tags).get("timecode") or dict(label).get("timecode", "")
+            assert isinstance(picture, VideoStream)
+            rate = picture.codec_context.framerate if is_constant_rate else None
+            tags, label = _without_timecode(tags), _without_timecode(label)
+            label += (("timecode", timecode),) if usable_timecode(timecode, rate) else ()
+        metadata, flags = written_labels(label, out.format.name)
+        picture.metadata.update(metadata)
+        picture.disposition = flags
+        out.metadata.update(dict(tags))
+        self._tags, self._picture = tags, label
+
+    def _set_chapters(self, out: OutputContainer, origin: Origin, source: InputContainer) -> None:
+        kept = []
+        for chapter in sorted(source.chapters(), key=lambda each: each["start"] * (each["time_base"] or 0)):
+            time_base = chapter["time_base"] or Fraction(1)
+            start, stop = chapter["start"] * time_base, chapter["end"] * time_base
+            at = _chapter_start(origin, start, stop)
+            if at is None:
+                self.left_out[f"{origin.role} chapters"] += 1
+            else:
+                kept.append((at, max(stop - start, Fraction(0)), chapter["metadata"].get("title", "")))
+        kept.sort(key=lambda each: each[0])
+        ends = [at for at, _, _ in kept[1:]] + [self._stop]
+        marks = [(round(at * 1000), round(max(end, at) * 1000), title) for (at, _, title), end in zip(kept, ends, strict=True)]
+        out.set_chapters(
+            [
+                {
+                    "id": number,
+                    "start": start,
+                    "end": end,
+                    "time_base": Fraction(1, 1000),
+                    "metadata": {"title": title} if title else {},
+                }
+                for number, (start, end, title) in enumerate(marks, 1)
+            ]
+        )
+        self._chapters = tuple(ChapterMark(start / 1000, title) for start, _, title in marks)
+
+    def cover_packets(self) -> Iterator[Packet[Any]]:
+        """What mp4 and mov take as pictures; to be muxed first."""
+        for stream, packet in self._covers:
+            packet.stream, packet.pts, packet.dts = stream, 0, 0
+            yield packet
+
+    def packets(self) -> list[Iterator[Timed]]:
+        """For each file its packets in order of time, counted and hashed as they pass."""
+        flows = []
+        for number, origin in enumerate(self._origins):
+            outs = {pick.index: pick for pick in self._outs if pick.origin == number}
+            if outs and origin.plan is not None:
+                flows.append(self._counted(planned_events(origin, sorted(outs), self._left_out), outs))
+            elif outs:
+                shifted = _shifted(self._open[number], origin, sorted(outs), self._left_out)
+                flows.append(self._counted(by_time(shifted), outs))
+        return flows
+
+    def _left_out(self, origin: Origin) -> None:
+        self.left_out[f"{origin.role} subtitle events"] += 1
+
+    def _counted(self, packets: Iterable[Timed], picks: dict[int, Pick]) -> Iterator[Timed]:
+        last: dict[int, int] = {}
+        for seconds, packet in packets:
+            index = packet.stream_index
+            if packet.stream.type == "subtitle":
+                assert packet.dts is not None
+                # Events may begin together, but none before one that the muxer has had.
+                packet.pts = packet.dts = last[index] = max(packet.dts, last.get(index, packet.dts))
+            pick = picks[index]
+            self._sums[pick].take(packet)
+            packet.stream = self._outs[pick]
+            yield seconds, packet
+
+    def contents(self) -> Contents:
+        """What the film holds once all packets are muxed."""
+        streams = [running.of(*self._names[pick]) for pick, running in self._sums.items()]
+        return Contents(tuple(streams), tuple(self._attached), self._chapters, self._tags, (self._picture, *self._labels))
+
+
+def _later(origin: Origin, seconds: Fraction) -> Origin:
+    """With all of it later by ``seconds``."""
+    stop = None if origin.stop_seconds is None else origin.stop_seconds + seconds
+    return replace(origin, shift_seconds=origin.shift_seconds + seconds, stop_seconds=stop)
+
+
+def _without_timecode(label: Label) -> Label:
+    return tuple((name, value) for name, value in label if name != "timecode")
+
+
+def _chapter_start(origin: Origin, start: Fraction, stop: Fraction) -> Fraction | None:
+    """Seconds of the film; None for one that is over before the film begins, or begins when it is over."""
+    if origin.plan is not None:
+        at = moved_chapter(origin.plan, float(start), float(stop))
+        return None if at is None else max(Fraction(round(at * 10**6), 10**6) + origin.shift_seconds, Fraction(0))
+    start, stop = start + origin.shift_seconds, stop + origin.shift_seconds
+    if origin.is_over(start) or (stop <= 0 and start < 0):
+        return None
+    return max(start, Fraction(0))
+
+
+def _shifted(
+    container: InputContainer, origin: Origin, indexes: list[int], left_out: Any
+) -> Iterator[tuple[float, int, Packet[Any]]]:
+    """(decode seconds, bytes, packet) of the streams, moved by the origin's shift; decode times of sound made to rise where the
+    source's do not."""
+    last: dict[int, int] = {}
+    for packet in whole_packets(container, indexes):
+        time_base = packet.time_base
+        shift = round(origin.shift_seconds / time_base)
+        if packet.stream.type == "subtitle":
+            if not _event_moved(packet, shift, origin):
+                left_out(origin)
+                continue
+        elif not _sound_moved(packet, shift, origin, last):
+            continue
+        assert packet.dts is not None
+        yield packet.dts * float(time_base), packet.size, packet
+
+
+def whole_packets(container: InputContainer, indexes: list[int]) -> Iterator[Packet[Any]]:
+    """Packets of these streams in the file's order; AAC of transport streams in the form that other containers have it in."""
+    for stream in container.streams:
+        if stream.index not in indexes:
+            stream.discard = Discard.all
+    wanted = [container.streams[index] for index in indexes]
+    raw = {s.index: av.BitStreamFilterContext("aac_adtstoasc", s) for s in wanted if _is_adts(s)}
+    for packet in container.demux(*wanted):
+        if not packet.size:
+            continue
+        time_base = packet.time_base
+        for whole in raw[packet.stream_index].filter(packet) if packet.stream_index in raw else (packet,):
+            whole.stream, whole.time_base = container.streams[packet.stream_index], time_base
+            yield whole
+
+
+def _is_adts(stream: Stream) -> bool:
+    return codec_name(stream) == "aac" and not stream.codec_context.extradata
+
+
+def _sound_moved(packet: Packet[Any], shift: int, origin: Origin, last: dict[int, int]) -> bool:
+    """Give the packet its new times; False for one that is not in the film."""
+    index, time_base = packet.stream_index, packet.time_base
+    given = packet.dts if packet.dts is not None else packet.pts
+    if given is not None and origin.is_over((given + shift) * time_base):
+        return False
+    dts = given + shift if given is not None else last.get(index, shift - 1) + 1
+    if dts * time_base < -_PRIMING_SECONDS:
+        return False
+    dts = max(dts, last[index] + 1) if index in last else dts
+    pts = packet.pts + shift if packet.pts is not None else dts
+    packet.dts, packet.pts, last[index] = dts, max(pts, dts), dts
+    return True
+
+
+def _event_moved(packet: Packet[Any], shift: int, origin: Origin) -> bool:
+    given = packet.pts if packet.pts is not None else packet.dts
+    if given is None or origin.is_over((given + shift) * packet.time_base):
+        return False
+    start, stop = given + shift, given + shift + (packet.duration or 0)
+    if start < 0 and stop <= 0:
+        return False
+    if start < 0:
+        start, packet.duration = 0, stop
+    packet.pts = packet.dts = start
+    return True
+
+
+def all_sound(
+    path: str, shift_seconds: Fraction = _NO_SHIFT, stop_seconds: Fraction | None = None, version: str = ""
+) -> Extras:
+    """All audio streams of a file, moved later by ``shift_seconds``, none of it from ``stop_seconds`` on."""
+    with av.open(open_source(path, version), "r", metadata_errors="replace") as container:
+        picks = tuple(Pick(0, stream.index, "audio") for stream in container.streams.audio)
+    return Extras((Origin("ref", path, version, shift_seconds, stop_seconds),), picks)

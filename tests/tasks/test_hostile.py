@@ -1,0 +1,93 @@
+"""Headers that no muxer writes: each is refused in one line, or read as far as it makes sense, with bounded memory and time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import struct
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from tasks.messages import Source
+from tasks.probe import probe
+from tests.synth import Audio, Video, make_film
+from vsalign.errors import InputError
+
+_MOST_MEGABYTES = 700
+_Change = Callable[[bytes], bytes]
+
+
+def written_over(name: bytes, offset: int, form: str, *values: int) -> _Change:
+    """Values in place of what stands ``offset`` bytes behind the first ``name``."""
+
+    def change(data: bytes) -> bytes:
+        at = data.index(name) + offset
+        packed = struct.pack(form, *values)
+        return data[:at] + packed + data[at + len(packed) :]
+
+    return change
+
+
+AVI_SIZE, AVI_RATE = (b"strf", 12), (b"strh", 28)
+#: What is changed in a film of that ending, and what probe says of it ("": it reads the film).
+HOSTILE: dict[str, tuple[str, _Change, str]] = {
+    "pictures-of-4-gigapixels": ("avi", written_over(*AVI_SIZE, "<II", 65535, 65535), "can be decoded"),
+    "pictures-of-240-megapixels": ("avi", written_over(*AVI_SIZE, "<II", 30000, 8000), "30000x8000, accepted are at most"),
+    "pictures-of-nothing": ("avi", written_over(*AVI_SIZE, "<II", 0, 0), "can be decoded"),
+    "pictures-upside-down": ("avi", written_over(*AVI_SIZE, "<iI", -(2**31), 48), ""),
+    "time-base-of-zero": ("avi", written_over(*AVI_RATE, "<II", 0, 25), ""),
+    "rate-of-zero": ("avi", written_over(*AVI_RATE, "<II", 1, 0), ""),
+    "rate-of-2-billion": ("avi", written_over(*AVI_RATE, "<II", 1, 2**31 - 1), "counts time in units of 1/2147483647 s"),
+    "a-frame-in-a-lifetime": ("avi", written_over(*AVI_RATE, "<II", 2**31 - 1, 1), "counts time in units of 2147483647 s"),
+    "a-billion-samples": ("mp4", written_over(b"stsz", 8, ">II", 1, 10**9), "no frame in this video stream"),
+    "a-billion-sizes": ("mp4", written_over(b"stsz", 8, ">II", 0, 10**9), "not a readable video file"),
+    "ticks-of-nothing": ("mp4", written_over(b"mdhd", 16, ">I", 0), ""),
+    "centuries": ("mp4", written_over(b"mdhd", 20, ">I", 2**32 - 1), ""),
+    "frames-a-day-apart": ("mp4", written_over(b"stts", 16, ">I", 2**31 - 1), ""),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_headers_cost_neither_memory_nor_a_crash(tmp_path: Path, name: str) -> None:
+    ending, change, said = HOSTILE[name]
+    codec = "ffv1" if ending == "avi" else "libx264"
+    film = make_film(
+        tmp_path / f"film.{ending}", Video(num_frames=6, codec=codec, options={} if codec == "ffv1" else {"bf": "0"})
+    )
+    film.write_bytes(change(film.read_bytes()))
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    child = context.Process(target=_probe_apart, args=(film, answers))
+    child.start()
+    child.join(50)
+    assert child.exitcode == 0, f"{name}: ended with {child.exitcode}"
+    answer, megabytes = answers.get()
+    assert said in answer and "\n" not in answer, answer
+    assert megabytes < _MOST_MEGABYTES, answer
+
+
+def _probe_apart(film: Path, answers: multiprocessing.SimpleQueue[tuple[str, int]]) -> None:
+    try:
+        found = probe(Source(str(film)))
+        answer = f"{found.info.num_frames} frames, {found.info.average_rate} a second"
+    except InputError as error:
+        answer = str(error)
+    answers.put((answer, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10))
+
+
+def test_streams_that_no_decoder_knows_are_listed_and_left_alone(tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.mkv", Video(num_frames=6), audio=[Audio(0.3, "flac")])
+    film.write_bytes(film.read_bytes().replace(b"A_FLAC", b"A_MOON"))
+    found = probe(Source(str(film)))
+    assert [s.kind for s in found.info.streams] == ["video", "audio"] and len(found.index) == 6
+    film.write_bytes(film.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MOONS/ISO/AVC"))
+    with pytest.raises(InputError, match="no decoder for this video stream"):
+        probe(Source(str(film)))
+
+
+def test_a_shape_of_pixels_that_cannot_be_counts_as_square(tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.mkv", Video(num_frames=6, sample_aspect_ratio=Fraction(10000, 1)))
+    assert probe(Source(str(film))).info.sample_aspect_ratio == 1
