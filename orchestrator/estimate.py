@@ -71,17 +71,25 @@ def estimate(inputs: Inputs, config: JobConfig, num_workers: int, num_chunks: in
     if pairs:
         compare_seconds = pairs * mpix / COMPARE_MPIX_PER_CORE_SECOND[config.sync.precision]
         compare_seconds += frames * mpix / LAY_MPIX_PER_CORE_SECOND
+    sound_bytes = inputs.clip.info.size_bytes // 20 if inputs.choice.of("clip", "audio") else 0
     workers = max(num_workers * config.run.cores_per_worker, 1)
     return Estimate(
         segment_bytes=segment_bytes,
         scan_bytes=scan_frames * SIGNATURE_BYTES,
-        output_bytes=segment_bytes + (inputs.ref.info.size_bytes // 20 if config.output.audio != "none" else 0),
+        output_bytes=segment_bytes + _copied_bytes(inputs) + sound_bytes,
         scan_seconds=scan_mpix / SCAN_MPIX_PER_CORE_SECOND / workers,
         render_seconds=render_seconds / workers,
         compare_seconds=compare_seconds / workers,
         compare_bytes=pairs * COST_BYTES,
-        sound_bytes=inputs.clip.info.size_bytes // 20 if config.output.audio == "clip" else 0,
+        sound_bytes=sound_bytes,
     )
+
+
+def _copied_bytes(inputs: Inputs) -> int:
+    """All that ref has beside its picture, which is what most films of it get."""
+    index = inputs.ref.coded or inputs.ref.index
+    beside = max(inputs.ref.info.size_bytes - int(index.packet_bytes.sum()), 0)
+    return beside if inputs.choice.of("ref") else 0
 
 
 def _compared_pairs(config: JobConfig) -> int:

@@ -73,7 +73,7 @@ def _advice(role: Role, found: Fields, asked: FieldFilter) -> str:
     else:
         way = "--detelecine brings back the film's own frames"
         other = "--deinterlace bwdif"
-    forced = f", {other} --fields-of {role} does that all the same" if asked and role in ("clip", "ref") else ""
+    forced = f", --fields-of {role} has {other} done all the same" if asked and role in ("clip", "ref") else ""
     return f"{_what(role, found)}; {way}{forced}, --keep-interlaced uses them woven"
 
 

@@ -14,6 +14,8 @@ from vsalign.settings import DEFAULT_SMOOTH_TIME
 _SMOOTH = f"Ref frames on each side that steady a frame's warp, 0 for none [{DEFAULT_SMOOTH_TIME}]."
 _MISMATCH = "Shown where CLIP and REF show other things: keep, ref, black, white [keep]."
 
+_CODEC = "libx264, libx265, libsvtav1, ffv1, prores_ks; h264_nvenc, hevc_nvenc, av1_nvenc on a GPU [libx264]."
+_PRESET = "archive (lossless), master (ProRes), web (small), or one of the codec's own presets."
 _STREAMS = "Of ref (default), clip or none: all, or KIND=WHOSE for audio, subtitles, chapters, attachments, tags; repeatable."
 _MAP = "Only these streams of their kind: ref:a:0, clip:s:eng, or without one: -ref:s:ger; repeatable."
 
@@ -46,9 +48,9 @@ Mismatch = Annotated[str | None, typer.Option("--mismatch", help=_MISMATCH)]
 Precision = Annotated[int | None, typer.Option("--precision", help="1 (fastest) to 4 (most exact) [2].")]
 Unmatched = Annotated[str | None, typer.Option("--unmatched", help="Without counterpart: hold, ref, fallback, black [hold].")]
 Fallback = Annotated[str | None, typer.Option("--fallback", help="Film for --unmatched fallback, frame for frame with ref.")]
-Codec = Annotated[str | None, typer.Option("--codec", help="libx264, libx265, libsvtav1, ffv1, prores_ks [libx264].")]
+Codec = Annotated[str | None, typer.Option("--codec", help=_CODEC)]
 Crf = Annotated[float | None, typer.Option("--crf", help="Quality, lower is better [libx264: 16].")]
-Preset = Annotated[str | None, typer.Option("--preset", help="The codec's own presets.")]
+Preset = Annotated[str | None, typer.Option("--preset", help=_PRESET)]
 EncoderOpt = Annotated[list[str] | None, typer.Option("--encoder-opt", help="k=v, handed to the encoder; repeatable.")]
 PixFmt = Annotated[str | None, typer.Option("--pix-fmt", help="Pixel format [the clip's].")]
 EncodeThreads = Annotated[int | None, typer.Option("--encode-threads", help="Encoder threads; the bytes depend on it [2].")]

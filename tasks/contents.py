@@ -13,6 +13,8 @@ Label = tuple[tuple[str, str], ...]
 
 #: Matroska counts milliseconds, and so do the chapters of mp4.
 _NEAR_SECONDS = 0.0021
+#: Where a stream begins is rounded to them once.
+_NEAR_START = 0.0011
 #: Codes of one language: ISO 639-2's bibliographic and terminological ones.
 _SAME = {
     **{"sqi": "alb", "hye": "arm", "eus": "baq", "mya": "bur", "zho": "chi", "ces": "cze", "nld": "dut", "fra": "fre"},
@@ -119,7 +121,7 @@ def _stream_differences(found: StreamSums, expected: StreamSums) -> Iterator[str
     elif found.sha256 != expected.sha256:
         fewer = f": {found.num_packets} packets, {expected.num_packets} were copied"
         yield f"{expected} has not the bytes that were copied{fewer if found.num_packets != expected.num_packets else ''}"
-    elif abs(found.start_seconds - expected.start_seconds) > _NEAR_SECONDS:
+    elif abs(found.start_seconds - expected.start_seconds) > _NEAR_START:
         yield f"{expected} begins at {found.start_seconds} s, planned was {expected.start_seconds} s"
 
 

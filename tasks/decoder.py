@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from tasks.errors import fault_of, unreadable
 from tasks.messages import Probe
-from tasks.openfilm import open_stream
+from tasks.openfilm import captured_log, open_stream
 from tasks.seekplan import FILE_START, SeekPlan, reorder_depth
 
 #: A container may land behind the key frame asked for; so many key frames further back are tried.
@@ -43,9 +43,11 @@ class Decoder:
 
     def __init__(self, probe: Probe, plan: SeekPlan, threads: int, options: dict[str, str]) -> None:
         self._info, self._index, self._plan = probe.info, probe.index, plan
-        self.threads, self._options = threads, options
-        self._reorder_depth = reorder_depth(probe.index.packet)
         self._only_logged = _ONLY_LOGGED.get(probe.info.codec, "")
+        # What other threads log is not heard; never listen all the time: a codec's thread that logs waits for Python's lock,
+        # which whoever closes that codec holds while it waits for the thread.
+        self.threads, self._options = 1 if self._only_logged else threads, options
+        self._reorder_depth = reorder_depth(probe.index.packet)
         self._container: InputContainer | None = None
         self._stream: VideoStream | None = None
         self._coming: Iterator[Decoded] = iter(())
@@ -103,7 +105,7 @@ class Decoder:
                 self.hopeless.add(frame)
 
     def _note_absent(self, first: int, stop: int) -> None:
-        for frame in range(first, stop):
+        for frame in (number for number in range(first, stop) if number not in self.hopeless):
             self._note(int(self._index.packet[frame]), ABSENT, hopeless=False)
 
     # --- starting exactly at a key frame
@@ -163,7 +165,7 @@ class Decoder:
         try:
             if not self._only_logged:
                 return packet.decode()
-            with av.logging.Capture(local=True) as log:
+            with captured_log(av.logging.ERROR) as log:
                 frames = packet.decode()
             if any(re.search(self._only_logged, text) for _, _, text in log):
                 self._note(rank, GUESSED, hopeless=False)

@@ -117,6 +117,7 @@ def takes(filter: tuple[str, str], pixel_format: str) -> bool:
             frame = av.VideoFrame(64, 64, pixel_format)
             frame.pts, frame.time_base = n, Fraction(1, 25)
             graph.vpush(frame)
+        graph.vpush(None)
         return {out.format.name for out in _pulled(graph)} == {pixel_format}
     except (InputError, av.FFmpegError, ValueError):
         return False

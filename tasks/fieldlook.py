@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,12 +18,11 @@ from tasks.seekplan import FILE_START, SeekPlan
 from vsalign.combing import RunVerdict, Step, judge_film, judge_run, look_at_step
 
 #: Runs of so many consecutive frames are looked at, until so many of them move, at most so many in all.
-RUN_FRAMES, _MOVING_RUNS, _MOST_RUNS = 12, 6, 12
+RUN_FRAMES, _MOVING_RUNS, _MOST_RUNS = 15, 6, 12
 #: Shorter ones tell nothing.
 _FEWEST_FRAMES = 5
 #: Multiples of it modulo 1 spread evenly, however many there are: so do the runs looked at first.
 _GOLDEN = (5**0.5 - 1) / 2
-_MOST_THREADS = 4
 #: The field order of "tt" and the like is the second letter's: what is shown first.
 _BOTTOM_FIRST = "b"
 _REFORMATTER = VideoReformatter()
@@ -41,7 +39,8 @@ class Run:
 def look_at_fields(found: Probe) -> Fields:
     """What the fields of ``found``, as probed, are; decodes some 70 frames. Frames that don't come are passed over."""
     plan = SeekPlan.of(found.index, found.info.codec)
-    decoder = Decoder(found, plan, min(_MOST_THREADS, os.cpu_count() or 1), {})
+    # One thread: where several of them log a fault, closing the decoder may wait for itself.
+    decoder = Decoder(found, plan, 1, {})
     runs: list[RunVerdict] = []
     try:
         for run in runs_of(plan):

@@ -100,13 +100,6 @@ def without_second_fields(table: PacketTable, shown: Sequence[ShownFrame]) -> Pa
     return only_shown(table, np.flatnonzero(table.visible & ~second).tolist()) if second.any() else table
 
 
-def are_second_fields(table: PacketTable, shown: Sequence[ShownFrame]) -> bool:
-    """All visible packets that show nothing are second fields."""
-    hidden = table.visible.copy()
-    hidden[[frame.rank for frame in shown]] = False
-    return bool(hidden.any()) and bool(np.array_equal(hidden, _second_fields(table, shown)))
-
-
 def _second_fields(table: PacketTable, shown: Sequence[ShownFrame]) -> npt.NDArray[np.bool_]:
     """Packets that show nothing, right behind one that shows a frame of two fields."""
     begins, interlaced = np.zeros(len(table), dtype=np.bool_), np.zeros(len(table), dtype=np.bool_)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +19,6 @@ from vsalign.errors import InputError
 
 #: FFmpeg's log level belongs to the whole process.
 _log_level = threading.RLock()
-# Errors are told, so that readers hear of damage (tasks.decoder); who does not listen is not disturbed.
-av.logging.set_level(av.logging.ERROR)
-logging.getLogger("libav").addHandler(logging.NullHandler())
-logging.getLogger("libav").propagate = False
 #: Pictures a second of an image sequence for which no rate is given.
 SEQUENCE_RATE = 25
 KINDS = ("video", "audio", "subtitle", "data", "attachment")
@@ -33,6 +28,7 @@ _NOT_FILMS = ("tty", "lrc", "srt", "ass", "webvtt", "sbg", "bin", "xbin", "idf",
 
 def version_of(source: Source) -> str:
     """:func:`tasks.remote.source_version` of a film. Raises InputError for one that is not there, StorageError."""
+    find_sequence(source.path)
     with _one_line_errors(source.path):
         return source_version(source.path)
 

@@ -204,7 +204,7 @@ def _check_head(source: Source, version: str, index: FrameIndex, made_times: str
     come = np.isin(index.pts, shown)
     promised = (index.pts >= key_pts) & (index.pts <= shown[-1])
     if np.count_nonzero(promised & ~come) > _MOST_LOST * np.count_nonzero(promised):
-        raise _NotWholeFrames(f"{source}: too many of its first packets show no frame (damaged, it seems); {REMUX}")
+        raise _NotWholeFrames(f"{source}: too many of its first packets show no frame; it is damaged")
     return replace(first, hdr=hdr), keep_frames(index, come | (index.pts >= max(key_pts, shown[0])))
 
 

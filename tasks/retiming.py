@@ -8,7 +8,6 @@ import numpy as np
 
 from tasks.frametimes import (
     ShownFrame,
-    are_second_fields,
     counted,
     filled,
     in_order,
@@ -19,15 +18,13 @@ from tasks.frametimes import (
 from tasks.headers import Head
 from tasks.messages import Source
 from tasks.packets import NO_PTS, REMUX, PacketTable
-from tasks.showorder import shown_frames
+from tasks.showorder import packs_frames, shown_frames
 from vsalign.errors import InputError
 
 #: Transport and program streams: their times are the broadcaster's own and even, unless fields come one by one.
 BROADCAST = ("mpegts", "mpeg")
 #: AVI stores no presentation times, and FFmpeg does not find those of these codecs.
 _AVI_GUESSED = ("h264", "hevc")
-#: Streams without a container, which promise nothing: what was taken out of them only a decoder misses.
-_BARE = ("h264", "hevc", "vvc", "mpegvideo", "m4v", "obu", "av1", "vc1", "ivf")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,11 +39,11 @@ class Timed:
 def timed(source: Source, version: str, head: Head, table: PacketTable) -> Timed:
     """The table with times for all frames, as the file gives them or made.
 
-    Decodes the film once where that needs the order in which frames are shown, and where nothing but a decoder can tell whether
-    all is there. Raises InputError where times stay in doubt.
+    Decodes the film once where that needs the order in which frames are shown. Raises InputError where times stay in doubt.
     """
     guessed = head.container == "avi" and head.codec in _AVI_GUESSED and head.reorders
-    if not (_missing(table) or guessed or head.container in _BARE or _may_be_fields(head, table)):
+    guessed |= head.container == "avi" and head.codec == "mpeg4" and packs_frames(source, version)
+    if not (_missing(table) or guessed or _may_be_fields(head, table)):
         return Timed(table)
     shown = _shown(source, version, table)
     if not shown:
@@ -70,9 +67,9 @@ def _damage(table: PacketTable, shown: list[ShownFrame]) -> str:
 
 
 def paired(source: Source, version: str, table: PacketTable) -> PacketTable | None:
-    """The table with the second of two fields hidden behind the first; None where packets that show nothing are not that."""
-    shown = _shown(source, version, table)
-    return without_second_fields(table, shown) if are_second_fields(table, shown) else None
+    """The table with the second of two fields hidden behind the first; None where there are none."""
+    merged = without_second_fields(table, _shown(source, version, table))
+    return None if merged is table else merged
 
 
 def _shown(source: Source, version: str, table: PacketTable) -> list[ShownFrame]:

@@ -27,7 +27,6 @@ from tasks.store import JobStore
 from tasks.timing import rounded_pts
 from vsalign.picture import ColourTags
 
-_THREADS = 2
 _NAME = "seams.json"
 
 
@@ -155,13 +154,14 @@ class _Digest:
 
 @contextmanager
 def _opened(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Afresh each time: a flushed decoder is not quite a new one."""
+    """Afresh each time, for a flushed decoder is not quite a new one; and with one thread, for closing a decoder whose frame
+    threads are at work, as happens here, may wait for ever (they want to log, which PyAV lets one thread do at a time)."""
     with av.open(path, "r") as container:
         stream = container.streams.video[0]
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = av.stream.Discard.all
-        stream.thread_count, stream.thread_type = _THREADS, ThreadType.AUTO
+        stream.thread_count, stream.thread_type = 1, ThreadType.SLICE
         yield container, stream
 
 

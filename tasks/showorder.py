@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import av
@@ -14,6 +15,16 @@ from tasks.packetread import packets_to_the_end
 
 #: H.264 has no longer way from decoding to showing; without it a decoder drops frames until it has found the stream's own.
 _DEEPEST_REORDER = 16
+#: What DivX wrote into the stream's head when it packed frames.
+_PACKED = re.compile(rb"DivX\d+b\d+p")
+
+
+def packs_frames(source: Source, version: str) -> bool:
+    """True for MPEG-4 as DivX stored it: a B frame lies in the packet of the P frame before it, an empty one in its place."""
+    container, stream = open_stream(source, version)
+    with container:
+        first = next((packet for packet in packets_to_the_end(container, stream) if packet.size), None)
+        return first is not None and _PACKED.search(bytes(first)) is not None
 
 
 def shown_frames(source: Source, version: str, threads: int = 0) -> list[ShownFrame]:

@@ -159,7 +159,7 @@ def _picture_packets(film: Film, delay: int, out: VideoStream, on_progress: Call
             for rank, packet in _ranked(container, stream, segment):
                 frame = segment.ref_frames.start + rank
                 packet.pts, packet.dts = int(film.pts[frame]), clock.dts(position, frame)
-                packet.duration, packet.time_base = int(film.durations[frame]), film.time_base
+                packet.duration, packet.time_base = clock.duration(position, frame, film.durations), film.time_base
                 packet.stream = out
                 yield packet.dts * seconds, packet
                 position += 1

@@ -1,8 +1,5 @@
-"""Sound, subtitles, covers and attachments of other files -> streams of the film: every packet with all its bytes, timed anew.
-
-What would be heard before the film begins is left out, up to the priming that a decoder needs; an event that is shown when it
-begins is shown from then on.
-"""
+"""Sound, subtitles, covers, attachments, chapters and tags of other files -> the film: every packet with all its bytes, timed
+anew."""
 
 from __future__ import annotations
 
@@ -11,17 +8,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
+from operator import itemgetter
 from typing import Any
 
 import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
-from av.stream import AttachmentStream, Discard, Disposition, Stream
+from av.stream import AttachmentStream, Disposition, Stream
 from av.video.stream import VideoStream
 
 from tasks.contents import AttachmentSum, ChapterMark, Contents, Label
 from tasks.eventcopy import planned_events
 from tasks.remote import open_source
+from tasks.shiftcopy import shifted_packets
 from tasks.streamcheck import RunningSum, attachment_sum, codec_name
 from tasks.streamlabels import labels_of, language_of, tags_of, usable_timecode, written_labels
 from tasks.streamplan import Extras, Origin, Pick
@@ -30,8 +29,6 @@ from tasks.streamtimes import by_time, moved_chapter
 #: Decode time in seconds (to sort by, never to store), packet with its final integer times.
 type Timed = tuple[float, Packet[Any]]
 
-#: The longest start-up of a common audio codec (Opus: 80 ms at most) with room to spare.
-_PRIMING_SECONDS = Fraction(1, 10)
 _NO_SHIFT = Fraction(0)
 _MIMETYPES = {"png": "image/png", "mjpeg": "image/jpeg", "bmp": "image/bmp", "gif": "image/gif", "webp": "image/webp"}
 _MIMETYPES["tiff"] = "image/tiff"
@@ -63,7 +60,9 @@ class ExtraStreams:
 
     def __enter__(self) -> ExtraStreams:
         for origin in self._origins:
-            self._open.append(self._files.enter_context(av.open(open_source(origin.path, origin.version), "r", metadata_errors="replace")))
+            self._open.append(
+                self._files.enter_context(av.open(open_source(origin.path, origin.version), "r", metadata_errors="replace"))
+            )
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -151,10 +150,10 @@ class ExtraStreams:
             if at is None:
                 self.left_out[f"{origin.role} chapters"] += 1
             else:
-                kept.append((at, max(stop - start, Fraction(0)), chapter["metadata"].get("title", "")))
-        kept.sort(key=lambda each: each[0])
-        ends = [at for at, _, _ in kept[1:]] + [self._stop]
-        marks = [(round(at * 1000), round(max(end, at) * 1000), title) for (at, _, title), end in zip(kept, ends, strict=True)]
+                kept.append((at, chapter["metadata"].get("title", "")))
+        kept.sort(key=itemgetter(0))
+        ends = [*(at for at, _ in kept[1:]), self._stop][: len(kept)]
+        marks = [(round(at * 1000), round(max(end, at) * 1000), title) for (at, title), end in zip(kept, ends, strict=True)]
         out.set_chapters(
             [
                 {
@@ -183,7 +182,7 @@ class ExtraStreams:
             if outs and origin.plan is not None:
                 flows.append(self._counted(planned_events(origin, sorted(outs), self._left_out), outs))
             elif outs:
-                shifted = _shifted(self._open[number], origin, sorted(outs), self._left_out)
+                shifted = shifted_packets(self._open[number], origin, sorted(outs), self._left_out)
                 flows.append(self._counted(by_time(shifted), outs))
         return flows
 
@@ -228,73 +227,6 @@ def _chapter_start(origin: Origin, start: Fraction, stop: Fraction) -> Fraction 
     if origin.is_over(start) or (stop <= 0 and start < 0):
         return None
     return max(start, Fraction(0))
-
-
-def _shifted(
-    container: InputContainer, origin: Origin, indexes: list[int], left_out: Any
-) -> Iterator[tuple[float, int, Packet[Any]]]:
-    """(decode seconds, bytes, packet) of the streams, moved by the origin's shift; decode times of sound made to rise where the
-    source's do not."""
-    last: dict[int, int] = {}
-    for packet in whole_packets(container, indexes):
-        time_base = packet.time_base
-        shift = round(origin.shift_seconds / time_base)
-        if packet.stream.type == "subtitle":
-            if not _event_moved(packet, shift, origin):
-                left_out(origin)
-                continue
-        elif not _sound_moved(packet, shift, origin, last):
-            continue
-        assert packet.dts is not None
-        yield packet.dts * float(time_base), packet.size, packet
-
-
-def whole_packets(container: InputContainer, indexes: list[int]) -> Iterator[Packet[Any]]:
-    """Packets of these streams in the file's order; AAC of transport streams in the form that other containers have it in."""
-    for stream in container.streams:
-        if stream.index not in indexes:
-            stream.discard = Discard.all
-    wanted = [container.streams[index] for index in indexes]
-    raw = {s.index: av.BitStreamFilterContext("aac_adtstoasc", s) for s in wanted if _is_adts(s)}
-    for packet in container.demux(*wanted):
-        if not packet.size:
-            continue
-        time_base = packet.time_base
-        for whole in raw[packet.stream_index].filter(packet) if packet.stream_index in raw else (packet,):
-            whole.stream, whole.time_base = container.streams[packet.stream_index], time_base
-            yield whole
-
-
-def _is_adts(stream: Stream) -> bool:
-    return codec_name(stream) == "aac" and not stream.codec_context.extradata
-
-
-def _sound_moved(packet: Packet[Any], shift: int, origin: Origin, last: dict[int, int]) -> bool:
-    """Give the packet its new times; False for one that is not in the film."""
-    index, time_base = packet.stream_index, packet.time_base
-    given = packet.dts if packet.dts is not None else packet.pts
-    if given is not None and origin.is_over((given + shift) * time_base):
-        return False
-    dts = given + shift if given is not None else last.get(index, shift - 1) + 1
-    if dts * time_base < -_PRIMING_SECONDS:
-        return False
-    dts = max(dts, last[index] + 1) if index in last else dts
-    pts = packet.pts + shift if packet.pts is not None else dts
-    packet.dts, packet.pts, last[index] = dts, max(pts, dts), dts
-    return True
-
-
-def _event_moved(packet: Packet[Any], shift: int, origin: Origin) -> bool:
-    given = packet.pts if packet.pts is not None else packet.dts
-    if given is None or origin.is_over((given + shift) * packet.time_base):
-        return False
-    start, stop = given + shift, given + shift + (packet.duration or 0)
-    if start < 0 and stop <= 0:
-        return False
-    if start < 0:
-        start, packet.duration = 0, stop
-    packet.pts = packet.dts = start
-    return True
 
 
 def all_sound(

@@ -73,8 +73,25 @@ class DecodeClock:
         """Decode time of the packet at ``position`` (decode order) that shows ``frame``; MoreDelayNeeded if too soon."""
         if position - frame > self._delay:
             raise MoreDelayNeeded(position - frame)
+        return self._decoded(position)
+
+    def _decoded(self, position: int) -> int:
         at = position - self._delay
         return int(self._pts[at]) if at >= 0 else int(self._pts[0]) - self._lead + position * self._step
+
+
+    def duration(self, position: int, frame: int, shown: npt.NDArray[np.int64]) -> int:
+        """How long the packet at ``position`` that shows ``frame`` lasts; ``shown``: how long frames are shown.
+
+        mp4 lasts as long as its packets do, one decoded after the other: the last of them has to reach the film's end, though
+        it may show an earlier frame.
+        """
+        own = int(shown[frame])
+        if position < len(self._pts) - 1:
+            return own
+        end = int(self._pts[-1]) + int(shown[-1])
+        missing = end - int(self._pts[0]) - (self._decoded(position) - self._decoded(0))
+        return min(max(own, missing), end - int(self._pts[frame]))
 
 
 def rounded_pts(pts: npt.NDArray[np.int64], time_base: Fraction, to: Fraction) -> npt.NDArray[np.int64]:

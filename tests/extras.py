@@ -94,7 +94,7 @@ def with_extras(
     tags: Mapping[str, str] = TAGS,
     chapters: Sequence[tuple[float, str]] = CHAPTERS,
 ) -> Path:
-    """``target``: ``picture``'s first video stream with sound, subtitles (srt fre forced, ass eng, pgs jpn; or mov_text), two fonts
+    """``target``: ``picture``'s first video stream with sound, subtitles (srt fre forced, ass eng, pgs jpn; or mov_text), fonts
     and a cover, chapters and tags; ``later``: all but the picture by so many milliseconds."""
     packets: list[Packet[Any]] = []
     with av.open(str(picture)) as film, av.open(str(target), "w") as out:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -99,7 +100,7 @@ def _coloured(luma: npt.NDArray[np.uint8], pixel_format: str) -> av.VideoFrame:
     frame = av.VideoFrame(width, height, pixel_format)
     # chroma line n of a field belongs to the field's luma lines 2n and 2n + 1
     fields = luma.reshape(height // 4, 2, 2, width // 2, 2).mean(axis=(1, 4)).reshape(height // 2, width // 2)
-    planes = [luma, fields, 255 - fields]
+    planes: list[npt.NDArray[Any]] = [luma, fields, 255 - fields]
     if len(frame.planes) == 1:
         planes = planes[:1]
     if pixel_format.startswith("yuv422p"):

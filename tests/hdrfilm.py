@@ -33,12 +33,10 @@ _X265 = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L
 def write_hdr10(path: Path, frames: npt.NDArray[np.uint8], transfer: int = 16, rotation: int = 0) -> Path:
     """SDR gray ``frames`` (N,H,W) as 10 bit BT.2020 by libx265, its bitstream with what ``HDR10`` says.
 
-    White of 203 cd/m2 in PQ's or HLG's codes, near enough; ``rotation`` clockwise.
+    White of 203 cd/m2 in the codes of PQ (``transfer`` 16) or HLG (18); ``rotation`` clockwise.
     """
-    from vsalign.transfer import _pq_coded
-
     light = 203 * (frames / 255.0) ** 2.4
-    coded = _pq_coded(light) if transfer == 16 else np.sqrt(np.minimum(light / 1000, 1 / 12) * 3) ** 0.85
+    coded = pq_codes(light) if transfer == 16 else hlg_codes(light)
     with av.open(str(path), "w") as out:
         params = f"{_X265}:log-level=error:pools=1:frame-threads=1"
         stream = out.add_stream("libx265", rate=24, options={"preset": "ultrafast", "crf": "8", "x265-params": params})
@@ -55,6 +53,19 @@ def write_hdr10(path: Path, frames: npt.NDArray[np.uint8], transfer: int = 16, r
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     return path
+
+
+def pq_codes(light: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """cd/m2 -> [0, 1], as SMPTE ST 2084 defines it."""
+    power = (light / 10000) ** 0.1593017578125
+    return np.asarray(((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375, dtype=np.float64)
+
+
+def hlg_codes(light: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """cd/m2 on a display of 1000 -> [0, 1], as ITU-R BT.2100 defines it."""
+    scene = (light / 1000) ** (1 / 1.2)
+    upper = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), upper)
 
 
 def ffprobe(path: Path | str, *show: str) -> dict[str, Any]:

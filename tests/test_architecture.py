@@ -32,6 +32,8 @@ DOORS = {
         "tasks/colourcheck.py",
         *("tasks/outframe.py", "tasks/packing.py", "tasks/builds.py", "tasks/hwaccel.py", "tasks/gpureader.py"),
         "tasks/seams.py",
+        *("tasks/streamcheck.py", "tasks/streamcopy.py", "tasks/streamlabels.py", "tasks/eventcopy.py"),
+        *("tasks/shiftcopy.py", "tasks/holds.py"),
         *("tasks/fieldfilter.py", "tasks/fieldlook.py", "tasks/fieldreader.py"),
     },
     "fsspec": {"tasks/objectclients.py", "tasks/s3client.py"},

@@ -28,14 +28,15 @@ _LIVELY = 0.5
 _FEWEST_BLOCKS, _LEAST_SHARE = 3, 0.002
 #: Fewer telling steps than this and a run counts as still.
 _FEWEST_STEPS = 4
-#: Mean preference for one mixture, and median place of the frame between mixtures, that progressive film does not reach.
-_ONE_SIDED, _BETWEEN = 0.15, 0.5
+#: Progressive film prefers neither mixture in the mean, or (thin lines that scroll) now this one and now that one: mean
+#: preference, and its share of the root mean square, from which on fields differ.
+_ONE_SIDED, _STEADY = 0.2, 0.6
 #: Steps of frame n to n + 1 in a 3:2 cycle AA BB BC CD DD: is one mixture preferred; place of the frame between mixtures.
 _PULLDOWN = np.array([(0.0, 1.0), (1.0, 0.0), (1.0, -0.7), (1.0, -1.0), (0.0, 1.0)])
 #: The pattern has to explain the steps so much better than sameness does.
 _CLEARLY = 0.6
-#: A film of which so much combs is not progressive.
-_COMBED_SHARE = 1 / 3
+#: A film of which so much combs, and in so many places if it has them, is not progressive.
+_COMBED_SHARE, _FEWEST_COMBED = 1 / 3, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def judge_run(steps: Sequence[Step | None]) -> RunVerdict:
         return RunVerdict("still")
     seen = np.array([(step.order, step.place) for step in steps if step is not None])
     order = float(seen[:, 0].mean())
-    if abs(order) < _ONE_SIDED and np.median(seen[:, 1]) > _BETWEEN:
+    if abs(order) < max(_ONE_SIDED, _STEADY * float(np.sqrt(np.square(seen[:, 0]).mean()))):
         return RunVerdict("progressive", order)
     seen[:, 0] *= np.sign(order)
     same = _misfit(seen, np.tile([seen[:, 0].mean(), np.median(seen[:, 1])], (len(seen), 1)))
@@ -101,7 +102,7 @@ def judge_film(runs: Sequence[RunVerdict]) -> FilmVerdict:
     combed = [run for run in moving if run.kind != "progressive"]
     if not moving:
         return FilmVerdict("still", 0.0, 0, 0)
-    if len(combed) < _COMBED_SHARE * len(moving):
+    if len(combed) < max(_COMBED_SHARE * len(moving), min(_FEWEST_COMBED, len(runs))):
         return FilmVerdict("progressive", sum(run.order for run in moving), len(combed), len(moving))
     telecined = sum(run.kind == "telecined" for run in combed)
     kind: Kind = "telecined" if 2 * telecined >= len(combed) else "interlaced"

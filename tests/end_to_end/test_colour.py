@@ -20,7 +20,7 @@ FRAMES, OFFSET = 48, 3
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("films")
-    frames = film(FRAMES)
+    frames = film(FRAMES, shot=12)
     write_film(folder / "ref.mkv", frames)
     write_hdr10(folder / "clip.mkv", graded(frames)[OFFSET:])
     write_hdr10(folder / "hlg.mkv", graded(frames)[OFFSET:], transfer=18)
@@ -58,7 +58,7 @@ def test_hdr10_survives_in_bitstream_and_container(here: Path, codec: str, conta
     stream = ffprobe(out)
     assert numbers(side_data(stream, "Mastering display metadata")) == pytest.approx(P3_NUMBERS)
     assert numbers(side_data(stream, "Content light level metadata")) == {"max_content": 1000, "max_average": 400}
-    if codec in FAST:
+    if codec in ("libx265", "libsvtav1"):  # Debian's FFmpeg 5 does not read it from H.264
         frame = ffprobe(out, "-show_frames", "-read_intervals", "%+#1")
         assert numbers(side_data(frame, "Mastering display metadata")) == pytest.approx(P3_NUMBERS, rel=1e-2)
 
@@ -73,13 +73,6 @@ def test_hdr_and_sdr_of_one_film_find_each_other_and_lie_on_each_other(here: Pat
     for name in ("clip", "hlg", "sdr"):
         before, after = similarity(luma_of(f"{name}.mkv"), ref), similarity(luma_of(f"{name}-out.mkv")[OFFSET:], ref)
         assert before < 0.97 and after > 0.985
-
-
-@pytest.mark.parametrize("precision", ["1", "4"])
-def test_metrics_compare_pq_with_sdr(here: Path, precision: str) -> None:
-    assert run(["sync", "clip.mkv", "ref.mkv", "-o", "map.csv", "--pool", "local", "--precision", precision]) == 0
-    found = [line.split(",")[1] for line in Path("map.csv").read_text().splitlines()[1:]]
-    assert found[OFFSET:] == [str(n) for n in range(FRAMES - OFFSET)]
 
 
 def test_a_turned_clip_is_laid_on_an_upright_ref(here: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,12 +16,14 @@ from orchestrator.finish import out_is_ours, stitch_work
 from orchestrator.outcheck import check_disk
 from orchestrator.sighting import sight_of
 from orchestrator.soundtrack import Soundtrack
+from orchestrator.streamchoice import Choice, Chosen
 from tasks.final import Final, settle_final, write_final
 from tasks.localstore import LocalStore
+from tasks.messages import StreamInfo
 from tasks.sight import see
 from tasks.store import file_sha256
 from tasks.streamplan import NO_EXTRAS
-from tests.factories import config_of, inputs_of
+from tests.factories import config_of, inputs_of, record, work
 from vsalign.errors import InputError
 
 
@@ -55,7 +58,17 @@ def test_the_film_that_is_being_replaced_is_ours_too(store: LocalStore):
 
 def test_each_run_has_its_own_list_of_parts_and_takes_the_earlier_away(store: LocalStore):
     run = SimpleNamespace(job=SimpleNamespace(store=store), job_dir=store.location, config=config_of(), inputs=inputs_of())
-    first, second = (stitch_work(run, [], {}, Soundtrack(NO_EXTRAS), None) for _ in range(2))
+    unit = work("render-00000")
+    chunk = SimpleNamespace(
+        name=unit.name,
+        record_name=unit.record_name,
+        fingerprint=unit.fingerprint,
+        ref_frames=unit.frames,
+        video=run.inputs.video,
+        pixel_format="yuv420p",
+        encode=SimpleNamespace(codec="libx264"),
+    )
+    first, second = (stitch_work(run, [chunk], {unit.name: record(of=unit)}, Soundtrack(NO_EXTRAS), None) for _ in range(2))
     assert first.fingerprint == second.fingerprint
     assert store.read(first.parts) is None and store.read(second.parts) is not None
 
@@ -82,5 +95,16 @@ def test_sound_that_is_there_already_needs_no_room(store: LocalStore, monkeypatc
         check_disk(config_of(), need)
     store.create("sound/a.mka", bytes(100))
     check_disk(config_of(), need)
-    assert estimate(inputs_of(), config_of(output={"audio": "clip"}), 1).sound_bytes > 0
+    heard = StreamInfo(1, "audio", "aac", "", Fraction(1, 48000))
+    inputs = replace(inputs_of(), choice=Choice((Chosen("clip", "audio", 0, heard),)))
+    assert estimate(inputs, config_of(), 1).sound_bytes > 0
     assert estimate(inputs_of(), config_of(), 1).sound_bytes == 0
+
+
+def test_all_that_ref_has_beside_its_picture_counts_once_it_is_copied():
+    inputs, text = inputs_of(), StreamInfo(1, "subtitle", "subrip", "", Fraction(1, 1000))
+    picture = int(inputs.ref.index.packet_bytes.sum())
+    inputs = replace(inputs, ref=replace(inputs.ref, info=replace(inputs.ref.info, size_bytes=picture + 777)))
+    chosen = replace(inputs, choice=Choice((Chosen("ref", "subtitle", 0, text),)))
+    without, copied = (estimate(each, config_of(), 1).output_bytes for each in (inputs, chosen))
+    assert copied == without + 777

@@ -13,7 +13,7 @@ from orchestrator.state import AttemptFailed, Board, Budgets, Cause
 from orchestrator.stopping import StopRequest
 from orchestrator.supervise import StageOutcome, run_stage
 from orchestrator.watchdog import Watchdog
-from tasks.errors import StorageError
+from tasks.errors import DamagedFrame, StorageError
 from tasks.work import Attempt, Record, Work
 from tests.factories import record, work
 from tests.simstore import Committer, SimStore
@@ -193,6 +193,18 @@ def test_a_store_that_refuses_ends_the_stage_once_what_runs_is_done(what: str):
         run()
     assert [item for what, item in run.listener.told if what == "started"] == ["a", "b"]
     assert ("done", "b") in run.listener.told and run.pool.closed is None
+
+
+def test_a_damaged_film_ends_the_stage_or_costs_its_unit_alone():
+    stops, skips = (DamagedFrame("clip.ts", 7, "x", 0.28, policy) for policy in ("stop", "skip-chunk"))  # type: ignore[arg-type]
+    run = Run("abcd", {"a": [Fate("raises", 0.1, stops)]})
+    with pytest.raises(StageFailed, match=r"scan failed at a: .*clip.ts: frame 7 at 00:00:00.280 is damaged: x; --on-corrupt"):
+        run()
+    assert [item for what, item in run.listener.told if what == "started"] == ["a", "b"]
+    assert ("done", "b") in run.listener.told
+    outcome = Run("abcd", {"a": [Fate("raises", 0.1, skips)]})()
+    assert sorted(outcome.records) == ["b", "c", "d"] and list(outcome.parked) == ["a"]
+    assert outcome.failures == {"damage": 1} and outcome.parked["a"].attempt == 1
 
 
 def test_a_store_out_of_reach_is_tried_again():

@@ -74,27 +74,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: make_film(folder / name, video) for name, video in FILMS.items()}
 
 
-# --- exactness
-
-
-@pytest.mark.parametrize("name", FILMS)
-def test_all_frames_in_order_equal_linear_decoding(films: dict[str, Path], name: str) -> None:
-    found = probed(films[name])
-    with FrameReader(found) as reader:
-        read = [(int(found.index.pts[n]), picture_hash(picture)) for n, picture in reader.pictures(found.index.whole)]
-    assert read == linear_hashes(films[name])
-
-
-@pytest.mark.parametrize("name", FILMS)
-def test_runs_from_random_places_equal_linear_decoding(films: dict[str, Path], name: str) -> None:
-    found, linear, dice = probed(films[name]), linear_hashes(films[name]), random.Random(name)
-    for _ in range(12):
-        start = dice.randrange(len(linear))
-        wanted = range(start, min(len(linear), start + dice.randrange(1, 8)))
-        with FrameReader(found) as reader:
-            for n, picture in reader.pictures(wanted):
-                assert picture_hash(picture) == linear[n][1]
-                assert shown_number(picture) == n
+# --- exactness (of all formats: test_format_matrix.py)
 
 
 @pytest.mark.parametrize("name", ["h264-open-gop.mp4", "hevc-open-gop.mkv", "mpeg2.ts", "vp9.webm"])
@@ -103,14 +83,6 @@ def test_one_reader_jumping_about_gives_what_was_asked_in_the_order_asked(films:
     with FrameReader(probed(films[name])) as reader:
         got = [(n, shown_number(picture)) for n, picture in reader.pictures(wanted)]
     assert got == [(n, n) for n in wanted]
-
-
-def test_pictures_do_not_depend_on_threads(films: dict[str, Path]) -> None:
-    for name in ("h264-open-gop.mkv", "vp9.webm", "ffv1.mkv"):
-        with FrameReader(probed(films[name]), threads=3) as reader:
-            read = [picture_hash(picture) for _, picture in reader.pictures([30, 31, 5, 6])]
-        linear = linear_hashes(films[name])
-        assert read == [linear[n][1] for n in (30, 31, 5, 6)]
 
 
 def test_pictures_stay_what_they_are_after_reading_on(films: dict[str, Path]) -> None:
@@ -164,6 +136,17 @@ def test_a_far_jump_ahead_seeks_instead_of_decoding_everything(tmp_path: Path, m
         assert [shown_number(p) for _, p in reader.pictures([0, 290])] == [0, 290]
     assert count.starts == 2
     assert count.frames < 60
+
+
+@pytest.mark.parametrize("name", ["h264-open-gop.mkv", "h264-open-gop.ts", "hevc-open-gop.mkv", "mpeg2.ts", "vp9.webm"])
+def test_every_jump_back_finds_its_frame_at_the_first_start(
+    films: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    count = Counting(monkeypatch)
+    with FrameReader(probed(films[name])) as reader:
+        for k, start in enumerate((45, 33, 27, 21, 13, 8, 2)):
+            assert [shown_number(p) for _, p in reader.pictures(range(start, start + 3))] == [start, start + 1, start + 2]
+            assert count.starts == k + 1
 
 
 def test_a_seek_that_lands_late_is_tried_again_from_earlier(films: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ from tests.synth import (
     shown_number,
 )
 from vsalign.errors import InputError
+from vsalign.picture import Picture
 
 REFRESH = {"preset": "veryfast", "x264-params": "intra-refresh=1:keyint=12:bframes=0:scenecut=0:threads=1:ref=2"}
 WOVEN = {
@@ -70,7 +71,7 @@ FILMS = {
     "h264-woven.ts": case(options=WOVEN, height=64),
     "h264-10bit-422.mkv": case("yuv422p10le", options=OPEN_GOP_H264),
     "h264-444.mkv": case("yuv444p", num_frames=24, options=OPEN_GOP_H264),
-    "h264-gray.mkv": case("gray", options=OPEN_GOP_H264),
+    "h264-gray.mkv": case(pixel_format="gray", options=OPEN_GOP_H264),
     "h264-rgb.mkv": case("gbrp", codec="libx264rgb", pixel_format="rgb24", options=OPEN_GOP_H264),
     "h264-full.mkv": case(pixel_format="yuvj420p", options=OPEN_GOP_H264),
     "h264-vfr.mkv": case(pts=[n * 40 + n % 3 * 7 for n in range(48)], time_base=Fraction(1, 1000), options=OPEN_GOP_H264),
@@ -167,11 +168,17 @@ def stills(pattern: Path, codec: str, pixel_format: str, numbers: Sequence[int] 
 
 def still(number: int, codec: str, pixel_format: str, width: int = 64, height: int = 48) -> bytes:
     layout = {"rgb24": "gbrp", "rgba": "gbrp", "rgb48be": "gbrp16le", "rgb48le": "gbrp16le", "gbrp10be": "gbrp10le"}
-    frame = frame_of(painted(number, width, height, layout.get(pixel_format, pixel_format)), pixel_format)
+    return still_of(painted(number, width, height, layout.get(pixel_format, pixel_format)), codec, pixel_format)
+
+
+def still_of(picture: Picture, codec: str, pixel_format: str) -> bytes:
+    """A picture as a file of its own."""
+    frame = frame_of(picture, pixel_format)
     frame.pts = 0
     encoder = av.CodecContext.create(codec, "w")
     assert isinstance(encoder, av.VideoCodecContext)
-    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = width, height, pixel_format, Fraction(1, 25)
+    encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, pixel_format
+    encoder.time_base = Fraction(1, 25)
     return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
 
 
@@ -192,10 +199,10 @@ def pack(film: Path) -> None:
         stream.codec_context.width, stream.codec_context.height = size
         stream.codec_context.pix_fmt = "yuv420p"
         for n, data in enumerate(out):
-            packet = Packet(data)
-            packet.pts = packet.dts = n
-            packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, 25), stream, n % 12 == 0
-            container.mux(packet)
+            made = Packet(data)
+            made.pts = made.dts = n
+            made.time_base, made.stream, made.is_keyframe = Fraction(1, 25), stream, n % 12 == 0
+            container.mux(made)
 
 
 def is_b(packet: bytes) -> bool:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import resource
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av
 import pytest
 
 from tasks.messages import Source
 from tasks.probe import probe
-from tests.synth import Audio, Video, make_film
+from tests.synth import Audio, Video, make_film, remux
 from vsalign.errors import InputError
 
 _MOST_MEGABYTES = 700
@@ -88,6 +91,68 @@ def test_streams_that_no_decoder_knows_are_listed_and_left_alone(tmp_path: Path)
         probe(Source(str(film)))
 
 
-def test_a_shape_of_pixels_that_cannot_be_counts_as_square(tmp_path: Path) -> None:
-    film = make_film(tmp_path / "film.mkv", Video(num_frames=6, sample_aspect_ratio=Fraction(10000, 1)))
+@pytest.mark.parametrize("shape", [(10000, 1), (0, 0), (2**31 - 1, 1)])
+def test_a_shape_of_pixels_that_cannot_be_counts_as_square(tmp_path: Path, shape: tuple[int, int]) -> None:
+    film = make_film(
+        tmp_path / "film.mov",
+        Video(num_frames=6, codec="prores_ks", pixel_format="yuv422p10le", sample_aspect_ratio=Fraction(4, 3)),
+    )
+    film.write_bytes(written_over(b"pasp", 4, ">II", *shape)(film.read_bytes()))
     assert probe(Source(str(film))).info.sample_aspect_ratio == 1
+
+
+def test_tags_in_another_encoding_are_no_obstacle(tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.mkv", Video(num_frames=6), audio=[Audio(0.3, language="xyz")])
+    film.write_bytes(film.read_bytes().replace(b"xyz", b"x\xe9z"))
+    assert [s.kind for s in probe(Source(str(film))).info.streams] == ["video", "audio"]
+
+
+def test_what_ffmpeg_complains_of_while_it_opens_a_film_is_told(tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.ogg", Video(num_frames=24, codec="libvpx"), audio=[Audio(0.96, "libopus")])
+    assert probe(Source(str(film))).info.damage == ""
+    data = bytearray(film.read_bytes())
+    pages = [match.start() for match in re.finditer(b"OggS", data)]
+    data[pages[-2] + 60] ^= 1
+    film.write_bytes(bytes(data))
+    assert "CRC mismatch" in probe(Source(str(film))).info.damage
+
+
+@pytest.mark.parametrize(
+    "change", [lambda data, at: data[:at] + bytes(900) + data[at:], lambda data, at: data[:at] + bytes(900) + data[at + 900 :]]
+)
+def test_a_piece_of_an_mp4_in_pieces_that_is_not_there_is_told(tmp_path: Path, change: Callable[[bytes, int], bytes]) -> None:
+    film = make_film(
+        tmp_path / "film.mp4", Video(num_frames=24, options={"g": "8"}), muxer={"movflags": "frag_keyframe+empty_moov"}
+    )
+    assert probe(Source(str(film))).info.damage == ""
+    data = film.read_bytes()
+    second = data.index(b"moof", data.index(b"moof") + 4) - 4
+    film.write_bytes(change(data, second))
+    found = probe(Source(str(film)))
+    assert len(found.index) == 8 and f"do not fit together from byte {second} on" in found.info.damage
+
+
+def test_packets_lost_to_the_demuxer_are_told_with_its_own_words(tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.mkv", Video(num_frames=24, codec="ffv1", options={"g": "1"}))
+    with av.open(str(film)) as container:
+        places = [packet.pos or 0 for packet in container.demux(video=0) if packet.size]
+    data = film.read_bytes()
+    film.write_bytes(data[: places[12]] + bytes(6) + data[places[12] + 6 :])
+    found = probe(Source(str(film)))
+    assert len(found.index) < 24
+    assert "invalid as first byte of an EBML number" in found.info.damage
+    assert "frames seem to be missing, the first behind frame 11 (00:00:00.440)" in found.info.damage
+
+
+def test_frames_lost_behind_the_first_key_frame_stay_in_the_index(tmp_path: Path) -> None:
+    whole = make_film(tmp_path / "whole.mkv", Video(num_frames=24, codec="ffv1", options={"g": "1"}))
+
+    def spoiled(rank: int, packet: av.Packet[Any]) -> Sequence[av.Packet[Any]]:
+        if rank != 5:
+            return [packet]
+        made = av.Packet(b"\xff" * packet.size)
+        made.pts, made.dts, made.time_base, made.is_keyframe = packet.pts, packet.dts, packet.time_base, True
+        return [made]
+
+    found = probe(Source(str(remux(whole, tmp_path / "film.mkv", spoiled))))
+    assert len(found.index) == 24, "what becomes of it is for --on-corrupt to say"

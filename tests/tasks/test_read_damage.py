@@ -13,13 +13,15 @@ import av
 import pytest
 from av.packet import Packet
 
-import tasks.decoder
 from tasks.damage import damage_facts, damaged_frames, may_be_used, over_damage
 from tasks.decode import FrameReader
+from tasks.decoder import ABSENT, Decoder
 from tasks.errors import DamagedFrame, StorageError
 from tasks.messages import AS_IT_IS, Probe, ReadSettings, Source
+from tasks.openfilm import open_stream
 from tasks.pictures import picture_of
 from tasks.probe import probe
+from tasks.seekplan import FILE_START, SeekPlan
 from tests.synth import (
     ALT_REF_VPX,
     OPEN_GOP_H264,
@@ -116,7 +118,7 @@ def linear(film: Path, found: Probe) -> Linear:
             except av.FFmpegError:
                 continue
             for frame in frames:
-                if (number := number_of.get(frame.pts)) is not None:
+                if frame.pts is not None and (number := number_of.get(frame.pts)) is not None:
                     result.hashes[number] = picture_hash(picture_of(frame, found.info.colour, reformatter))
                     result.flagged |= {number} if frame.is_corrupt else set()
     return result
@@ -158,9 +160,16 @@ def test_damage_is_the_same_from_wherever_reading_begins(
         assert replaced == {n: shown[n] for n in wanted if n in shown}
 
 
-@pytest.mark.parametrize("name", ["h264.mkv", "mpeg2.ts", "ffv1.mkv"])
-def test_damage_does_not_depend_on_threads(films: dict[str, Path], tmp_path: Path, name: str) -> None:
-    found = Probe(probe(Source(str(spoilt(films[name], tmp_path / name, [7, 24, 30], noise)))).info, probe(Source(str(films[name]))).index)
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [("h264.mkv", ones), ("mpeg2.ts", noise), ("ffv1.mkv", noise), ("prores.mov", headless), ("vp9.webm", ones)],
+)
+def test_damage_does_not_depend_on_threads(
+    films: dict[str, Path], tmp_path: Path, name: str, spoil: Callable[[bytes], bytes]
+) -> None:
+    found = Probe(
+        probe(Source(str(spoilt(films[name], tmp_path / name, [7, 24, 30], spoil)))).info, probe(Source(str(films[name]))).index
+    )
     assert read(found, range(NUM), threads=3) == read(found, range(NUM))
 
 
@@ -179,7 +188,6 @@ def test_whole_frames_are_those_of_the_undamaged_film(films: dict[str, Path], tm
 def test_at_the_films_start_the_first_whole_frame_is_shown(films: dict[str, Path], tmp_path: Path) -> None:
     whole = probe(Source(str(films["prores.mov"])))
     film = spoilt(films["prores.mov"], tmp_path / "film.mov", [0, 1, 2], lambda data: data[:8] + bytes(len(data) - 8))
-    found = Probe(whole.info, whole.index)
     found = Probe(probe(Source(str(film)), allow_truncated=True).info, whole.index)
     with FrameReader(found, read=REPEAT) as reader:
         assert [shown_number(picture) for _, picture in reader.pictures([1, 0, 5, 2])] == [3, 3, 5, 3]
@@ -193,6 +201,40 @@ def test_thumbs_of_damaged_frames_are_those_of_the_shown_ones(films: dict[str, P
         assert reader.replaced
         for n, each in reader.replaced.items():
             assert (thumbs[n] == thumbs[each.shown]).all()
+
+
+def test_a_frame_that_silently_does_not_come_is_damaged_and_all_behind_it_in_doubt(tmp_path: Path) -> None:
+    """An empty picture: nothing is said of it, and nothing comes."""
+    whole = make_film(tmp_path / "whole.mkv", Video(codec="mpeg4", options={"g": "12"}))
+    empty = b"\x00\x00\x01\xb6\x50\x00"
+    film = spoilt(whole, tmp_path / "film.mkv", [20], lambda data: empty + bytes(len(data) - len(empty)))
+    found = probe(Source(str(film)))
+    assert read(found, range(NUM))[1] == {20: 19}
+    decoder = Decoder(found, SeekPlan.of(found.index, "mpeg4"), 1, {})
+    assert decoder.begin(FILE_START) and decoder.run_to(30) is not None
+    assert decoder.damage == {20: ABSENT} and not decoder.hopeless and decoder.damaged_from == -1
+    decoder.close()
+
+
+def test_a_packet_that_fails_leaves_what_was_decoded_before_it_beyond_doubt(films: dict[str, Path], tmp_path: Path) -> None:
+    found = probe(Source(str(spoilt(films["prores.mov"], tmp_path / "film.mov", [20], headless))))
+    decoder = Decoder(found, SeekPlan.of(found.index, "prores"), 1, {})
+    assert decoder.begin(0) and decoder.run_to(30) is not None
+    assert list(decoder.damage) == [20] and decoder.hopeless == {20} and decoder.damaged_from == 20
+    decoder.close()
+
+
+def test_a_slice_that_is_left_out_of_a_picture_is_noticed(tmp_path: Path) -> None:
+    """The picture comes, with a hole that only FFmpeg's log tells of."""
+    options = {"preset": "ultrafast", "x265-params": "slices=4:keyint=12:log-level=error:pools=1:ctu=16:bframes=0"}
+    whole = make_film(tmp_path / "whole.mkv", Video(codec="libx265", width=64, height=256, options=options))
+
+    def without_a_header(data: bytes) -> bytes:
+        second = 4 + int.from_bytes(data[:4], "big")
+        return data[: second + 6] + b"\x00\x00\x00\x00" + data[second + 10 :]
+
+    found = probe(Source(str(spoilt(whole, tmp_path / "film.mkv", [20], without_a_header))))
+    assert read(found, range(NUM))[1] == {20: 19}
 
 
 # --- what is said
@@ -228,7 +270,7 @@ def test_a_packet_that_the_container_calls_damaged_is_damage_in_the_middle(films
 
 
 def test_a_disk_that_fails_is_no_damage(films: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    found, true_open = probe(Source(str(films["ffv1.mkv"]))), tasks.decoder.open_stream
+    found, true_open = probe(Source(str(films["ffv1.mkv"]))), open_stream
 
     class Failing:
         """A container that cannot be read on at its tenth packet."""
@@ -247,8 +289,7 @@ def test_a_disk_that_fails_is_no_damage(films: dict[str, Path], monkeypatch: pyt
 
     for errno, kind in ((5, StorageError), (12, MemoryError)):
         monkeypatch.setattr(
-            tasks.decoder,
-            "open_stream",
+            "tasks.decoder.open_stream",
             lambda *given, errno=errno: (Failing((both := true_open(*given))[0], errno), both[1]),
         )
         with FrameReader(found, read=REPEAT) as reader, pytest.raises(kind):

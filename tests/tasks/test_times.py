@@ -19,14 +19,27 @@ from tasks.frametimes import filled
 from tasks.messages import Probe, Source
 from tasks.packets import NO_PTS, PacketTable, frame_index, packet_table
 from tasks.probe import probe
+from tasks.stitch import SegmentPlan, stitch
 from tasks.timing import rounded_pts
 from tests.editlist import Edit, set_edits
 from tests.paff import field_film
-from tests.synth import OPEN_GOP_H264, OPEN_GOP_HEVC, Video, linear_hashes, make_film, remux, shown_number
+from tests.synth import (
+    OPEN_GOP_H264,
+    OPEN_GOP_HEVC,
+    Video,
+    forget_timestamps,
+    linear_hashes,
+    make_film,
+    remux,
+    shown_number,
+)
 from vsalign.errors import InputError
+from vsalign.frames import FrameRange
 
 MPEG2 = {"g": "12", "bf": "2"}
 FILM_RATE = Fraction(24000, 1001)
+#: Of six frames the one before the last is decoded last.
+B_AT_THE_END = {"x264-params": "bframes=2:b-adapt=0:keyint=60:scenecut=0:threads=1"}
 
 
 def probed(path: Path) -> Probe:
@@ -76,15 +89,14 @@ def test_an_avi_with_b_frames_is_timed_in_the_order_its_frames_are_shown(tmp_pat
     assert_numbers(found, range(30))
 
 
-def test_a_bare_stream_that_lost_a_frame_says_so(tmp_path: Path) -> None:
+def test_a_bare_stream_with_damage_says_so(tmp_path: Path) -> None:
     film = make_film(tmp_path / "film.h264", Video(num_frames=30, options={"g": "10", "bf": "0"}))
-    data = film.read_bytes()
+    assert probed(film).info.damage == ""
     with av.open(str(film)) as container:
         payloads = [bytes(packet) for packet in container.demux(video=0) if packet.size]
-    film.write_bytes(data.replace(payloads[15], payloads[15][:5] + b"\xff" * (len(payloads[15]) - 5)))
-    found = probed(film)
-    if len(found.index) < 30:
-        assert f"{30 - len(found.index)} packets give no frame" in found.info.damage
+    hurt = payloads[15][:40] + b"\x55" * (len(payloads[15]) - 40)
+    film.write_bytes(film.read_bytes().replace(payloads[15], hurt))
+    assert "1 frames had to be guessed in part" in probed(film).info.damage
 
 
 def bare_table(pts: Sequence[int | None]) -> PacketTable:
@@ -122,23 +134,39 @@ def test_missing_times_of_an_uneven_film_are_not_guessed() -> None:
     assert even is not None and list(even.pts) == [0, 40, 80, 120, 160, 200]
 
 
-def test_a_few_missing_times_are_filled_and_told(tmp_path: Path) -> None:
-    def forgetful(rank: int, packet: av.Packet[Any]) -> Sequence[av.Packet[Any]]:
-        packet.pts = None if rank in (4, 5, 11) else packet.pts
-        return [packet]
+@pytest.mark.parametrize("options", [{"g": "10", "bf": "0"}, OPEN_GOP_H264], ids=["no-b-frames", "b-pyramid"])
+def test_missing_times_are_filled_between_those_that_are_there(tmp_path: Path, options: dict[str, str]) -> None:
+    whole = make_film(tmp_path / "whole.ts", Video(num_frames=30, options=options))
+    film = tmp_path / "film.ts"
+    film.write_bytes(whole.read_bytes())
+    found = probed(forget_timestamps(film))
+    assert list(found.index.pts) == list(probed(whole).index.pts)
+    assert "20 frames without timestamp" in found.info.made_times
+    assert_numbers(found, range(30))
 
-    film = make_film(tmp_path / "film.mkv", Video(num_frames=30, options={"g": "10", "bf": "0"}))
-    table = bare_table([None if n in (4, 5) else 40 * n for n in range(30)])
-    assert filled(table, range(30)) is not None
-    assert probed(film).info.made_times == ""
+
+def test_missing_times_of_an_uneven_film_are_refused(tmp_path: Path) -> None:
+    pts = [n + (n > 11) + (n > 20) * 2 for n in range(30)]
+    film = forget_timestamps(make_film(tmp_path / "film.ts", Video(num_frames=30, pts=pts, options={"g": "10", "bf": "0"})))
+    with pytest.raises(InputError, match="frame 1 has no timestamp, and those around it leave it open"):
+        probed(film)
 
 
 # --- fields
 
 
-@pytest.mark.parametrize("name", ["film.mkv", "film.ts", "film.mp4", "film.h264"])
-@pytest.mark.parametrize("whole", [(), (0, 1, 7, 20, 21)], ids=["fields", "fields-and-frames"])
-def test_fields_stored_one_by_one_are_frames_of_two(tmp_path: Path, name: str, whole: tuple[int, ...]) -> None:
+FIELDS_LATER = range(25)
+
+
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [
+        *((name, whole) for name in ("film.mkv", "film.ts", "film.mp4", "film.h264") for whole in ((), (0, 1, 7, 20, 21))),
+        ("film.ts", FIELDS_LATER),
+        ("film.h264", FIELDS_LATER),
+    ],
+)
+def test_fields_stored_one_by_one_are_frames_of_two(tmp_path: Path, name: str, whole: Sequence[int]) -> None:
     found = probed(field_film(tmp_path / name, 30, whole=whole))
     seconds = found.index.seconds()
     assert np.allclose(np.diff(seconds), 0.04) and len(seconds) == 30
@@ -263,3 +291,30 @@ def test_a_time_is_rounded_once_to_the_nearest_tick(time_base: Fraction, to: Fra
     assert max(off) <= to / 2
     if (time_base / to).denominator == 1:
         assert max(off) == 0
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4", "mov"])
+@pytest.mark.parametrize(
+    ("time_base", "pts", "last"),
+    [
+        (Fraction(1, 1000), [0, 40, 80, 120, 160, 200], 777),
+        (Fraction(1, 90000), [0, 3600, 9200, 10800], 12345),
+        (Fraction(1, 24000), [0, 1001, 2002, 3003, 4004], 1001),
+        (Fraction(1001, 30000), [0, 1, 2, 3, 4, 5, 6], 1),
+        (Fraction(1, 10**6), [0, 33367, 66733, 100100, 133467], 33367),
+    ],
+)
+def test_a_joined_film_has_ref_s_times_and_its_end(
+    tmp_path: Path, ending: str, time_base: Fraction, pts: list[int], last: int
+) -> None:
+    segment = make_film(tmp_path / "segment.mkv", Video(num_frames=len(pts), options=B_AT_THE_END))
+    film, times = tmp_path / f"film.{ending}", np.array(pts, np.int64)
+    stitch([SegmentPlan(str(segment), FrameRange(0, len(pts)))], times, time_base, last, str(film))
+    with av.open(str(film)) as container:
+        stream = container.streams.video[0]
+        assert stream.time_base is not None
+        found = sorted(packet.pts * stream.time_base for packet in container.demux(stream) if packet.pts is not None)
+        ends = Fraction(container.duration or 0, av.time_base)
+    off = [abs(f - p * time_base) for f, p in zip(found, pts, strict=True)]
+    assert max(off) <= (Fraction(1, 2000) if ending == "mkv" else 0)
+    assert abs(ends - (pts[-1] + last) * time_base) <= (Fraction(1, 1000) if ending == "mkv" else Fraction(1, 10**5))

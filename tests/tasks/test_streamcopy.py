@@ -1,0 +1,421 @@
+"""What a film has beside its picture, through stitch: bytes, times, order, labels; and what verify says of a file that lost some."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from av.packet import Packet
+from av.stream import Disposition
+
+from tasks.contents import Contents
+from tasks.encode import SegmentWriter
+from tasks.joinplan import StitchResult
+from tasks.messages import EncodeSettings, VideoFormat
+from tasks.soundplan import SoundPiece, SoundPlan
+from tasks.stitch import SegmentPlan, stitch, verify
+from tasks.streamcheck import contents_of, is_cover, stream_problems
+from tasks.streamplan import Extras, Origin, Pick
+from tests.extras import COVER, FONTS, MILLISECOND, PGS, TAGS, timed, with_extras
+from tests.synth import Audio, Video, make_film, painted
+from vsalign.frames import FrameRange
+from vsalign.picture import ColourTags
+
+RATE, NUM = Fraction(24), 96
+PTS = np.array([round(n * 1000 / RATE) for n in range(NUM)], np.int64)
+ENDINGS = ("mkv", "mp4", "mov")
+
+
+@pytest.fixture(scope="module")
+def segment(tmp_path_factory: pytest.TempPathFactory) -> SegmentPlan:
+    path = tmp_path_factory.mktemp("segment") / "s.mkv"
+    video = VideoFormat(64, 48, RATE, Fraction(1), ColourTags(1, 1, 1, 1, 1))
+    with SegmentWriter(str(path), video, EncodeSettings("libx264", preset="ultrafast"), "yuv420p") as writer:
+        for n in range(NUM):
+            writer.write(painted(n, 64, 48))
+        writer.close()
+    return SegmentPlan(str(path), FrameRange(0, NUM))
+
+
+@pytest.fixture(scope="module")
+def ref(segment: SegmentPlan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_extras(Path(segment.path), tmp_path_factory.mktemp("ref") / "ref.mkv")
+
+
+@pytest.fixture(scope="module")
+def mp4(segment: SegmentPlan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that mp4 and mov can hold."""
+    sounds = (("aac", "eng"), ("ac3", "fre"))
+    path = tmp_path_factory.mktemp("mp4") / "ref.mp4"
+    return with_extras(
+        Path(segment.path), path, audio=sounds, subtitles=("mov_text",), attached=False, tags={"title": "A Film"}
+    )
+
+
+def all_of(path: Path, *, tags: bool = True, **origin: Any) -> Extras:
+    """All streams of a file but its picture, its chapters and its tags."""
+    picks = []
+    with av.open(str(path)) as film:
+        for stream in film.streams:
+            if stream.type in ("audio", "subtitle", "attachment"):
+                picks.append(Pick(0, stream.index, stream.type))
+            elif is_cover(stream):
+                picks.append(Pick(0, stream.index, "cover"))
+    return Extras((Origin("ref", str(path), **origin),), tuple(picks), 0, 0 if tags else None, 0 if tags else None)
+
+
+def only(extras: Extras, *kinds: Any) -> Extras:
+    return replace(extras, picks=extras.of_kind(*kinds))
+
+
+def joined(segment: SegmentPlan, out: Path, extras: Extras, first: int = 0) -> StitchResult:
+    """Stitched with frame 0 at ``first`` milliseconds, and as it was planned."""
+    made = stitch([segment], PTS + first, MILLISECOND, 42, str(out), extras)
+    found = verify(str(out), PTS + first, MILLISECOND, made.contents)
+    assert found.problems == ()
+    return made
+
+
+def packets(path: Path, kind: str) -> list[list[tuple[bytes, Fraction, Fraction]]]:
+    """(bytes, when, how long) of every packet, stream by stream."""
+    with av.open(str(path)) as film:
+        rows: dict[int, list[tuple[bytes, Fraction, Fraction]]] = {s.index: [] for s in film.streams if s.type == kind}
+        for packet in film.demux(*(film.streams[index] for index in rows)):
+            if packet.size and bytes(packet) != b"\0\0":
+                rows[packet.stream_index].append(
+                    (bytes(packet), packet.pts * packet.time_base, (packet.duration or 0) * packet.time_base)
+                )
+    return list(rows.values())
+
+
+def moved(path: Path, kind: str, seconds: Fraction) -> list[list[tuple[bytes, float, float]]]:
+    return [
+        [(data, round(float(at + seconds), 3), round(float(long), 3)) for data, at, long in rows]
+        for rows in packets(path, kind)
+    ]
+
+
+# --- bytes and times
+
+
+def test_everything_of_a_matroska_ref_is_there_with_every_byte(segment: SegmentPlan, ref: Path, tmp_path: Path):
+    out = tmp_path / "out.mkv"
+    made = joined(segment, out, all_of(ref))
+    for kind in ("audio", "subtitle"):
+        assert packets(out, kind) == packets(ref, kind) and len(packets(out, kind)) >= 2
+    assert contents_of(str(out)) == contents_of(str(ref))
+    assert not made.left_out and str(made.contents) == "2 audio, 3 subtitles, 1 cover, 2 attachments, 3 chapters, 3 tags"
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov"])
+def test_everything_of_an_mp4_ref_is_there_with_every_byte(segment: SegmentPlan, mp4: Path, tmp_path: Path, ending: str):
+    out = tmp_path / f"out.{ending}"
+    joined(segment, out, all_of(mp4))
+    for kind in ("audio", "subtitle"):
+        assert packets(out, kind) == packets(mp4, kind)
+    found, given = contents_of(str(out)), contents_of(str(mp4))
+    assert (found.chapters, found.tags) == (given.chapters, given.tags) and len(found.chapters) == 3
+
+
+@pytest.mark.parametrize("first", [700, -300, 0])
+def test_all_streams_keep_their_distance_to_the_picture(segment: SegmentPlan, ref: Path, tmp_path: Path, first: int):
+    """A ref before zero is moved to it, with everything; what is over before its first frame is gone."""
+    late = with_extras(Path(segment.path), tmp_path / "late.mkv", later=300)
+    out = tmp_path / "out.mkv"
+    made = joined(segment, out, all_of(late), first)
+    shift = Fraction(max(0, -first), 1000)
+    assert moved(out, "subtitle", Fraction(0)) == moved(late, "subtitle", shift)
+    assert moved(out, "audio", Fraction(0)) == moved(late, "audio", shift)
+    assert [mark.start_seconds for mark in made.contents.chapters] == [float(s + Fraction(3, 10) + shift) for s in (0, 1.5, 3)]
+
+
+def test_an_event_that_is_shown_when_the_film_begins_is_shown_from_then_on(segment: SegmentPlan, ref: Path, tmp_path: Path):
+    out = tmp_path / "out.mkv"
+    made = joined(segment, out, all_of(ref, shift_seconds=Fraction(-1)))
+    srt, ass, pgs = packets(out, "subtitle")
+    assert [(at, long) for _, at, long in srt] == [(0, Fraction(1, 5)), (1, Fraction(3, 5)), (2, Fraction(1, 2))]
+    assert [(at, long) for _, at, long in ass] == [(0, Fraction(1, 2)), (Fraction(3, 2), Fraction(1, 2))], "one was over"
+    assert len(pgs) == len(PGS) - 1 and made.left_out == {"ref subtitle events": 2}
+    assert [mark.title for mark in made.contents.chapters] == ["Anfang", "Mitte – ü", ""]
+    assert [mark.start_seconds for mark in made.contents.chapters] == [0, 0.5, 2]
+
+
+def test_what_the_film_has_no_time_for_is_left_out_and_counted(segment: SegmentPlan, ref: Path, tmp_path: Path):
+    made = joined(segment, tmp_path / "out.mkv", all_of(ref, shift_seconds=Fraction(1), stop_seconds=Fraction(4)))
+    assert made.left_out == {"ref subtitle events": 3, "ref chapters": 1}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_aac_of_a_transport_stream_is_taken_out_of_its_own_wrapping_once(segment: SegmentPlan, tmp_path: Path, ending: str):
+    source = make_film(tmp_path / "ref.ts", Video(num_frames=10), audio=[Audio(2)])
+    out = tmp_path / f"out.{ending}"
+    joined(segment, out, only(all_of(source, tags=False), "audio"))
+    sent, got = packets(source, "audio")[0], packets(out, "audio")[0]
+    assert [data for data, _, _ in got] == [data[7:] for data, _, _ in sent]
+    with av.open(str(out)) as film:
+        assert sum(frame.samples for frame in film.decode(audio=0)) >= 2 * 48000
+
+
+@pytest.mark.parametrize(("codec", "ending"), [("libopus", "mkv"), ("libopus", "mp4"), ("libmp3lame", "mov"), ("flac", "mp4")])
+def test_other_codecs_keep_their_start(segment: SegmentPlan, tmp_path: Path, codec: str, ending: str):
+    source = make_film(tmp_path / "ref.mkv", Video(num_frames=10), audio=[Audio(2, codec=codec)])
+    out = tmp_path / f"out.{ending}"
+    joined(segment, out, only(all_of(source, tags=False), "audio"))
+    sent, got = packets(source, "audio")[0], packets(out, "audio")[0]
+    assert [data for data, _, _ in got] == [data for data, _, _ in sent]
+    assert abs(got[0][1] - sent[0][1]) <= Fraction(1, 1000)
+
+
+# --- the clip's, by a frame map
+
+
+#: The clip's second 1 to 2 is not in ref.
+CUT = SoundPlan((SoundPiece(0.0, 1.0, 0.0, 1.0), SoundPiece(1.0, 3.0, 2.0, 1.0)), 0.0, 4.0)
+
+
+def test_subtitles_of_a_film_that_was_cut_otherwise_follow_the_cut(segment: SegmentPlan, ref: Path, tmp_path: Path):
+    out = tmp_path / "out.mkv"
+    made = joined(
+        segment, out, all_of(ref, tags=False, plan=CUT) if False else only(all_of(ref, tags=False, plan=CUT), "subtitle")
+    )
+    srt, ass, pgs = moved(out, "subtitle", Fraction(0))
+    given = moved(ref, "subtitle", Fraction(0))
+    assert srt == [(given[0][0][0], 0.5, 0.5), (given[0][1][0], 1.0, 0.6), (given[0][2][0], 2.0, 0.5)]
+    assert [(at, long) for _, at, long in ass] == [(0.5, 0.5), (0.5, 0.5), (1.5, 0.5)]
+    assert [(at, data == PGS[n][1]) for n, (data, at, _) in enumerate(pgs)] == [
+        (0.6, True),
+        (1.0, True),  # it would be cleared in what ref does not have
+        (1.1, True),
+        (1.7, True),
+        (2.2, True),
+        (2.7, True),
+    ]
+    assert made.left_out == {} and [mark.start_seconds for mark in made.contents.chapters] == [0.0, 1.0, 2.0]
+
+
+def test_events_that_ref_does_not_have_are_counted_and_scenes_may_change_places(
+    segment: SegmentPlan, ref: Path, tmp_path: Path
+):
+    swapped = SoundPlan((SoundPiece(0.0, 2.0, 2.0, 1.0), SoundPiece(2.0, 3.0, 0.0, 1.0)), 0.0, 4.0)
+    made = joined(segment, tmp_path / "out.mkv", only(all_of(ref, tags=False, plan=swapped), "subtitle"))
+    srt, ass, pgs = moved(tmp_path / "out.mkv", "subtitle", Fraction(0))
+    given = moved(ref, "subtitle", Fraction(0))
+    assert srt == [(given[0][1][0], 0.0, 0.6), (given[0][2][0], 1.0, 0.5), (given[0][0][0], 2.5, 0.5)]
+    assert [at for _, at, _ in ass] == [0.5, 2.5, 2.5]
+    assert [at for _, at, _ in pgs] == [0.1, 0.7, 1.2, 1.7, 2.6, 3.0]
+    assert made.left_out == {}
+    none = SoundPlan((SoundPiece(0.0, 0.4, 0.0, 1.0),), 0.0, 4.0)
+    made = joined(segment, tmp_path / "none.mkv", only(all_of(ref, tags=False, plan=none), "subtitle"))
+    assert made.left_out == {"ref subtitle events": 12, "ref chapters": 2}
+
+
+# --- order in the file
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4"])
+def test_who_seeks_finds_sound_and_subtitles_beside_the_picture(tmp_path: Path, ending: str):
+    """Five minutes with an event a minute: near in time is near in the file, also behind a long silence of one stream."""
+    video = VideoFormat(64, 48, Fraction(2), Fraction(1), ColourTags(1, 1, 1, 1, 1))
+    path, num = tmp_path / "s.mkv", 600
+    with SegmentWriter(str(path), video, EncodeSettings("libx264", preset="ultrafast"), "yuv420p") as writer:
+        for n in range(num):
+            writer.write(painted(n, 64, 48))
+        writer.close()
+    plan, text = SegmentPlan(str(path), FrameRange(0, num)), "mov_text" if ending == "mp4" else "subrip"
+    source = make_film(tmp_path / "sound.mkv", Video(num_frames=2), audio=[Audio(300, codec="aac")])
+    with av.open(str(tmp_path / f"text.{ending}"), "w") as made:
+        stream = made.add_mux_stream(text, time_base=MILLISECOND)
+        for minute in range(5):
+            made.mux_one(timed(stream, b"\0\x02hi", 60_000 * minute + 30_000, 2000))
+    extras = Extras(
+        (Origin("ref", str(source)), Origin("ref", str(tmp_path / f"text.{ending}"))),
+        (Pick(0, 1, "audio"), Pick(1, 0, "subtitle")),
+    )
+    out = tmp_path / f"out.{ending}"
+    pts = np.arange(num, dtype=np.int64) * 500
+    stitch([plan], pts, MILLISECOND, 500, str(out), extras)
+    places: dict[str, list[tuple[float, int]]] = {"video": [], "audio": [], "subtitle": []}
+    with av.open(str(out)) as film:
+        for packet in film.demux():
+            if packet.size > 2 and packet.pos is not None:
+                places[packet.stream.type].append((float(packet.dts * packet.time_base), packet.pos))
+    assert len(places["subtitle"]) == 5
+    audio = np.array(places["audio"])
+    for kind in ("video", "subtitle"):
+        for seconds, pos in places[kind]:
+            nearest = audio[np.abs(audio[:, 0] - seconds).argmin()]
+            between = audio[(audio[:, 1] > min(pos, nearest[1])) & (audio[:, 1] < max(pos, nearest[1]))]
+            assert not len(between) or np.abs(between[:, 0] - seconds).max() < 1.6
+
+
+def test_streams_that_lie_apart_in_their_file_are_brought_together(segment: SegmentPlan, tmp_path: Path):
+    """A file that interleaves its two sounds by two seconds: in the film they go side by side."""
+    with av.open(str(tmp_path / "apart.mkv"), "w") as made:
+        streams = [made.add_mux_stream("pcm_s16le", rate=8000, time_base=MILLISECOND) for _ in range(2)]
+        for start in range(0, 4000, 2000):
+            for stream in streams:
+                for at in range(start, start + 2000, 100):
+                    made.mux_one(timed(stream, bytes(1600), at, 100))
+    source = tmp_path / "apart.mkv"
+    extras = Extras((Origin("ref", str(source)),), (Pick(0, 0, "audio"), Pick(0, 1, "audio")))
+    if not packets(source, "audio")[0]:
+        pytest.skip("FFmpeg wrote no such file")
+    out = tmp_path / "out.mkv"
+    joined(segment, out, extras)
+    with av.open(str(out)) as film:
+        times = [float(p.dts * p.time_base) for p in film.demux(audio=(0, 1)) if p.size]
+    assert all(later >= earlier - 0.3 for earlier, later in zip(times, times[1:], strict=False))
+
+
+# --- labels, covers, attachments
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_titles_languages_flags_and_tags_go_along(segment: SegmentPlan, ref: Path, tmp_path: Path, ending: str):
+    out = tmp_path / f"out.{ending}"
+    kinds = ("audio", "subtitle", "cover", "attachment") if ending == "mkv" else ("cover",)
+    made = joined(segment, out, only(all_of(ref), *kinds))
+    lost = verify(str(out), PTS, MILLISECOND, made.contents).lost
+    with av.open(str(out)) as film:
+        picture = film.streams.video[0]
+        assert (picture.language, picture.metadata.get("title") or picture.metadata.get("name")) == ("dan", "Picture")
+        assert {name.lower(): value for name, value in film.metadata.items()}["title"] == TAGS["title"]
+        if ending == "mkv":
+            labels = [
+                (s.language, s.metadata.get("title"), s.disposition) for s in (*film.streams.audio, *film.streams.subtitles)
+            ]
+            assert labels == [
+                ("eng", "Sound eng", Disposition.default),
+                ("ger", "Sound ger", Disposition.hearing_impaired),
+                ("fre", "Text srt", Disposition.forced),
+                ("eng", "Text ass", Disposition(0)),
+                ("jpn", None, Disposition(0)),
+            ]
+            assert {name: (mimetype, data) for name, (mimetype, data) in FONTS.items()} == {
+                s.name: (s.mimetype, s.data) for s in film.streams.attachments
+            }
+        (cover,) = (s for s in film.streams.video if s.disposition & Disposition.attached_pic)
+        assert [bytes(p) for p in film.demux(cover) if p.size] == [COVER]
+    assert lost == (() if ending == "mkv" else ("of the tags are lost: director 'N. N.'",))
+
+
+@pytest.mark.parametrize(("language", "written"), [("fra", "fra"), ("fre", "fra"), ("deu", "ger"), ("eng", "eng")])
+def test_quicktime_has_one_code_for_each_language(segment: SegmentPlan, tmp_path: Path, language: str, written: str):
+    source = make_film(tmp_path / "ref.mkv", Video(num_frames=3), audio=[Audio(1, language=language)])
+    made = joined(segment, tmp_path / "out.mov", only(all_of(source), "audio"))
+    with av.open(str(tmp_path / "out.mov")) as film:
+        assert film.streams.audio[0].language == written
+    assert verify(str(tmp_path / "out.mov"), PTS, MILLISECOND, made.contents).lost == ()
+
+
+@pytest.mark.parametrize("shape", [Fraction(1), Fraction(4, 3)])
+def test_the_pictures_title_does_not_cost_it_its_shape(tmp_path: Path, ref: Path, shape: Fraction):
+    """The shape of FFV1's pixels is written into room that the title keeps."""
+    video = VideoFormat(64, 48, RATE, shape, ColourTags(1, 1, 1, 1, 1))
+    with SegmentWriter(str(tmp_path / "s.mkv"), video, EncodeSettings("ffv1"), "yuv420p") as writer:
+        for n in range(NUM):
+            writer.write(painted(n, 64, 48))
+        writer.close()
+    joined(SegmentPlan(str(tmp_path / "s.mkv"), FrameRange(0, NUM)), tmp_path / "out.mkv", all_of(ref))
+    with av.open(str(tmp_path / "out.mkv")) as film:
+        picture = film.streams.video[0]
+        assert (picture.metadata["title"], picture.sample_aspect_ratio) == ("Picture", shape)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("timecode", ["01:00:00:00", "01:00:00:99", "no time"])
+def test_a_time_code_goes_along_and_one_that_is_none_spoils_nothing(
+    segment: SegmentPlan, tmp_path: Path, ending: str, timecode: str
+):
+    source = make_film(tmp_path / "plain.mkv", Video(num_frames=3))
+    with av.open(str(source)) as film, av.open(str(tmp_path / "ref.mkv"), "w") as out:
+        copy = out.add_stream_from_template(film.streams.video[0], opaque=True)
+        copy.metadata["timecode"] = timecode
+        for packet in film.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                out.mux_one(packet)
+    joined(segment, tmp_path / f"out.{ending}", all_of(tmp_path / "ref.mkv"))
+    with av.open(str(tmp_path / f"out.{ending}")) as film:
+        found = {name.lower(): value for name, value in film.streams.video[0].metadata.items()}.get("timecode")
+    assert found == (timecode if ending == "mkv" or timecode == "01:00:00:00" else None)
+
+
+# --- verify
+
+
+def remuxed(source: Path, target: Path, change: Callable[[Packet[Any], int], bool], attachments: bool = True) -> Path:
+    """A copy without the packets of which ``change`` says False."""
+    with av.open(str(source)) as film, av.open(str(target), "w") as out:
+        copies = {}
+        for stream in film.streams:
+            if stream.type == "attachment":
+                if attachments:
+                    out.add_attachment(stream.name, stream.mimetype, stream.data)
+            elif not is_cover(stream):
+                copies[stream.index] = out.add_stream_from_template(stream, opaque=True)
+                copies[stream.index].metadata.update(stream.metadata)
+        counts = dict.fromkeys(copies, 0)
+        for packet in film.demux(*(film.streams[index] for index in copies)):
+            if packet.size and packet.dts is not None:
+                counts[packet.stream_index] += 1
+                if change(packet, counts[packet.stream_index]):
+                    packet.stream = copies[packet.stream_index]
+                    out.mux_one(packet)
+    return target
+
+
+def test_a_file_that_lost_something_is_told_line_by_line(segment: SegmentPlan, ref: Path, tmp_path: Path):
+    out = tmp_path / "out.mkv"
+    expected = joined(segment, out, all_of(ref)).contents
+    assert stream_problems(str(out), expected) == []
+    lost = remuxed(out, tmp_path / "lost.mkv", lambda packet, n: packet.stream.type != "subtitle" or n > 1, attachments=False)
+    lines = stream_problems(str(lost), expected)
+    assert any("(fre, subrip) has not the bytes that were copied: 2 packets, 3 were copied" in line for line in lines)
+    assert any("attachment one.ttf is not there" in line for line in lines)
+    assert any("cover cover.png is not there" in line for line in lines)
+    assert any("0 chapters, 3 were planned" in line for line in lines)
+    assert any("director 'N. N.'" in line for line in lines)
+    assert not any("aac" in line and "bytes" in line for line in lines)
+    fewer = replace(expected, streams=expected.streams[:-1])
+    assert any("is one that was not to be there" in line for line in stream_problems(str(out), fewer))
+    assert "cannot be read" in stream_problems(str(tmp_path / "none.mkv"), expected)[0]
+
+
+def test_one_flipped_byte_of_sound_is_found(segment: SegmentPlan, ref: Path, tmp_path: Path):
+    out = tmp_path / "out.mkv"
+    expected = joined(segment, out, only(all_of(ref), "audio")).contents
+    payload, data = packets(out, "audio")[1][20][0], bytearray(out.read_bytes())
+    at = data.find(payload)
+    assert at > 0
+    data[at + len(payload) // 2] ^= 1
+    out.write_bytes(data)
+    assert stream_problems(str(out), expected) == ["audio stream (ger, flac) has not the bytes that were copied"]
+
+
+def test_sound_at_another_time_is_found(segment: SegmentPlan, ref: Path, tmp_path: Path):
+    early = joined(segment, tmp_path / "early.mkv", only(all_of(ref), "audio")).contents
+    joined(segment, tmp_path / "late.mkv", only(all_of(ref, shift_seconds=Fraction(1, 100)), "audio"))
+    assert "begins at" in stream_problems(str(tmp_path / "late.mkv"), early)[0]
+
+
+def test_what_a_film_holds_is_kept_as_text(segment: SegmentPlan, ref: Path, tmp_path: Path):
+    contents = joined(segment, tmp_path / "out.mkv", all_of(ref)).contents
+    assert Contents.from_json(contents.to_json()) == contents
+    sums = contents.streams[0]
+    sent = packets(ref, "audio")[0]
+    assert sums.sha256 == hashlib.sha256(b"".join(data for data, _, _ in sent)).hexdigest() and sums.num_packets == len(sent)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_equal_inputs_give_equal_bytes(segment: SegmentPlan, ref: Path, mp4: Path, tmp_path: Path, ending: str):
+    for name in ("one", "two"):
+        joined(segment, tmp_path / f"{name}.{ending}", all_of(ref if ending == "mkv" else mp4))
+    assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
