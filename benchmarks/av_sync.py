@@ -2,9 +2,9 @@
 
     python benchmarks/av_sync.py [--minutes 20] [--folder FOLDER]
 
-The ref has AAC, FLAC, Opus and AC-3, begins its sound late or its picture late, and counts in milliseconds (mkv) or exactly (mp4).
-Prints per output and stream how many milliseconds a click lies further from its frame than in the ref, at worst, at the start, in
-the middle and at the end.
+The ref has AAC, FLAC, Opus and AC-3; it begins its sound late and counts in milliseconds (mkv), or its picture and counts exactly
+(mp4). Prints per output and stream how many milliseconds a click lies further from its frame than in the ref: the worst of the
+film's first third, of its second and of its last.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
+from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard
 
@@ -27,43 +28,45 @@ def planned_events(
     """(seconds, packet) of the subtitle streams ``indexes`` in order of the film's time; ``left_out`` hears of each event that
     ref does not have. The file is read once, and again for each time that ref goes back in it."""
     assert origin.plan is not None
-    missing: set[tuple[int, int | None]] = set()
+    missing: set[tuple[int | None, ...]] = set()
     for run in forward_runs(origin.plan):
-        yield from by_time(_of_run(origin, origin.plan, run, indexes, missing))
+        with av.open(open_source(origin.path, origin.version), "r", metadata_errors="replace") as container:
+            # Inside: a packet is not to outlive its container.
+            yield from by_time(_of_run(container, origin, run, indexes, missing))
     for _ in missing:
         left_out(origin)
 
 
 def _of_run(
+    container: InputContainer,
     origin: Origin,
-    plan: SoundPlan,
     run: tuple[SoundPiece, ...],
     indexes: list[int],
-    missing: set[tuple[int, int | None]],
+    missing: set[tuple[int | None, ...]],
 ) -> Iterator[tuple[float, int, Packet[Any]]]:
-    first, last = run[0], run[-1]
-    with av.open(open_source(origin.path, origin.version), "r", metadata_errors="replace") as container:
-        streams = [container.streams[index] for index in indexes]
-        for stream in container.streams:
-            if stream.index not in indexes:
-                stream.discard = Discard.all
-        shown = {stream.index: _Shown(codec_name(stream), plan) for stream in streams}
-        if first.clip_start > _EARLIER_SECONDS:
-            container.seek(int((first.clip_start - _EARLIER_SECONDS) * av.time_base))
-        for packet in container.demux(*streams):
-            if not packet.size or packet.pts is None:
-                continue
-            time_base = packet.time_base
-            start = float(packet.pts * time_base)
-            if start > clip_stop(last) + _LATER_SECONDS:
-                break
-            span = shown[packet.stream_index].span(packet, start)
-            if span is None:
-                missing.add((packet.stream_index, packet.pts))
-            elif first.ref_start <= span[0] <= last.ref_stop:
-                _set_times(packet, span, origin.shift_seconds)
-                assert packet.pts is not None
-                yield packet.pts * float(time_base), packet.size, packet
+    assert origin.plan is not None
+    streams = [container.streams[index] for index in indexes]
+    for stream in container.streams:
+        if stream.index not in indexes:
+            stream.discard = Discard.all
+    shown = {stream.index: _Shown(codec_name(stream), origin.plan, run) for stream in streams}
+    if run[0].clip_start > _EARLIER_SECONDS:
+        container.seek(int((run[0].clip_start - _EARLIER_SECONDS) * av.time_base))
+    for packet in container.demux(*streams):
+        if not packet.size or packet.pts is None:
+            continue
+        time_base = packet.time_base
+        start = float(packet.pts * time_base)
+        if start > clip_stop(run[-1]) + _LATER_SECONDS:
+            break
+        on_ref = moved_event(origin.plan, start, start + float((packet.duration or 0) * time_base))
+        span = shown[packet.stream_index].span(packet, start, on_ref)
+        if span is not None:
+            _set_times(packet, span, origin.shift_seconds)
+            assert packet.pts is not None
+            yield packet.pts * float(time_base), packet.size, packet
+        elif on_ref is None and not shown[packet.stream_index].clears(packet):
+            missing.add((packet.stream_index, packet.pos, packet.pts))
 
 
 def _set_times(packet: Packet[Any], span: Span, later: Fraction) -> None:
@@ -76,27 +79,29 @@ def _set_times(packet: Packet[Any], span: Span, later: Fraction) -> None:
 
 @dataclass(slots=True)
 class _Shown:
-    """When packets of one stream are shown. Bitmaps without a duration stay until a packet clears them: where ref has the one
-    and not the other, they are cleared where ref's piece ends."""
+    """When packets of one stream are shown in the pieces of ``run``. Bitmaps without a duration stay until a packet clears them:
+    where ref has the one and not the other, they are cleared where ref's piece ends."""
 
     codec: str
     plan: SoundPlan
+    run: tuple[SoundPiece, ...]
     until: float | None = None
 
-    def span(self, packet: Packet[Any], start: float) -> Span | None:
-        found = moved_event(self.plan, start, start + float((packet.duration or 0) * packet.time_base))
+    def span(self, packet: Packet[Any], start: float, on_ref: Span | None) -> Span | None:
+        """None for what this run does not show. ``start``: in the clip's seconds; ``on_ref``: where the plan has it."""
+        mine = on_ref if on_ref is not None and self.run[0].ref_start <= on_ref[0] < self.run[-1].ref_stop else None
         if packet.duration:
-            return found
-        clears = clears_screen(self.codec, bytes(memoryview(packet)[:16]))
-        if found is None:
-            found = (self.until, self.until) if clears and self.until is not None else None
-            self.until = None if clears else self.until
-            return found
-        self.until = None if clears else self._piece_stop(start)
-        return found
+            return mine
+        clears, until = self.clears(packet), self.until
+        if mine is not None or clears:
+            self.until = None if clears else self._piece_stop(start)
+        return (until, until) if mine is None and clears and until is not None else mine
+
+    def clears(self, packet: Packet[Any]) -> bool:
+        return clears_screen(self.codec, bytes(memoryview(packet)[:16]))
 
     def _piece_stop(self, start: float) -> float:
-        return next(piece.ref_stop for piece in self.plan.pieces if piece.clip_start <= start < clip_stop(piece))
+        return next(piece.ref_stop for piece in self.run if piece.clip_start <= start < clip_stop(piece))
 
 
 def clears_screen(codec: str, head: bytes) -> bool:

@@ -27,8 +27,8 @@ def holders(path: str, version: str, indexes: Sequence[int]) -> tuple[str, ...]:
 
 
 def _holds(container: str, stream: Stream) -> bool:
-    if isinstance(stream, AttachmentStream) or (is_cover(stream) and container == "matroska"):
-        return container == "matroska"  # to which covers are attachments
+    if isinstance(stream, AttachmentStream) or (is_cover(stream) and container != "mp4"):
+        return container == "matroska"  # to which covers are attachments; in mov they would be films of one picture
     scratch = av.open(io.BytesIO(), "w", format=container)
     try:
         with captured_log(av.logging.PANIC):

@@ -100,7 +100,9 @@ def _opening(source: Source, version: str, through: bool) -> tuple[str | RemoteF
     sequence = find_sequence(source.path)
     if sequence is None:
         if source.rate is not None:
-            raise InputError(f"{source}: a film has its own times; a rate (#fps) is accepted for image sequences (frame_%04d.png)")
+            raise InputError(
+                f"{source}: a film has its own times; a rate (#fps) is accepted for image sequences (frame_%04d.png)"
+            )
         return open_source(source.path, version, through), {}
     rate = source.rate or SEQUENCE_RATE
     options = {"framerate": str(rate), "start_number": str(sequence.first), "pattern_type": "sequence"}

@@ -171,9 +171,7 @@ def keep_frames(index: FrameIndex, keep: npt.NDArray[np.bool_]) -> FrameIndex:
     )
 
 
-def file_identity(
-    path: str, video_stream: int, table: PacketTable, version: str = "", rate: Fraction | None = None
-) -> str:
+def file_identity(path: str, video_stream: int, table: PacketTable, version: str = "", rate: Fraction | None = None) -> str:
     """sha256 (hex) over the file's size, first and last MiB, stream number and packet table; not over its path or version. Of
     an image sequence over all its files' ends, and over the ``rate`` at which it is to be shown."""
     size = source_size(path, version)

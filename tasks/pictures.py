@@ -19,8 +19,8 @@ _EXPANDED = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(n
 def picture_of(
     frame: av.VideoFrame, stream_colour: ColourTags, reformatter: VideoReformatter, layout: SampleFormat | None = None
 ) -> Picture:
-    """A decoded frame as planar arrays, every sample unchanged, alpha dropped; in another ``layout`` than its own if that is
-    asked for. Raises InputError for float formats."""
+    """A decoded frame as planar arrays that share its memory, not to be written to; every sample unchanged, alpha dropped; in
+    another ``layout`` than its own if that is asked for. Raises InputError for float formats."""
     own, colour = planar_format(frame.format.name), _colour_of(frame, stream_colour)
     layout = layout or own
     if not is_planar_name(frame.format.name) or own != layout:
@@ -41,20 +41,21 @@ def thumb_of(
         dst_color_range=ColorRange.JPEG,
         threads=1,
     )
-    thumb = _plane(small, 0, planar_format("gray")).astype(np.uint8, copy=False)
+    thumb = np.ascontiguousarray(_plane(small, 0, planar_format("gray")), np.uint8)
     layout, colour = planar_format(frame.format.name), _colour_of(frame, stream_colour)
     # swscale takes all gray for full range; here untagged gray is limited, as everywhere in this project
     return _EXPANDED[thumb] if layout.family == "gray" and colour.range != RANGE_FULL else thumb
 
 
 def _plane(frame: av.VideoFrame, number: int, layout: SampleFormat) -> Plane:
-    """A copy of one plane, since the decoder will use its buffer again."""
+    """One plane where it lies, kept alive by the array; not to be written to, for the decoder may predict other frames from it.
+    Rows are contiguous, and may have a gap between them."""
     plane = frame.planes[number]
     dtype = np.dtype("<u2" if layout.bit_depth > 8 else np.uint8)
     rows = np.frombuffer(plane, dtype=dtype).reshape(plane.height, abs(plane.line_size) // dtype.itemsize)
-    if plane.line_size < 0:
-        rows = rows[::-1]
-    return np.array(rows[:, : plane.width], order="C", copy=True)
+    if plane.line_size < 0:  # upside down in memory, which torch does not take
+        rows = rows[::-1].copy()
+    return rows[:, : plane.width]
 
 
 def _colour_of(frame: av.VideoFrame, stream: ColourTags) -> ColourTags:

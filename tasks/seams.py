@@ -132,7 +132,7 @@ def frame_sha256(frame: av.VideoFrame) -> str:
     picture = picture_of(frame, ColourTags(), VideoReformatter())
     digest = hashlib.sha256(f"{picture.format.name} {picture.width}x{picture.height};".encode())
     for plane in picture.planes:
-        digest.update(plane)
+        digest.update(np.ascontiguousarray(plane))
     return digest.hexdigest()[:DIGITS]
 
 

@@ -96,7 +96,7 @@ class SoundReader:
         for track in self._tracks.values():
             track.drop_before(self._forgotten)
         while not self._is_ready(stop_seconds) and (packet := self._next_packet()) is not None:
-            self._tracks[packet.stream_index].add(packet, self._forgotten)
+            self._tracks[packet.stream.index].add(packet, self._forgotten)
 
     def take(self, number: int, start: int, stop: int) -> Samples:
         """(channels, stop - start) of the ``number``-th audio stream, zeros where it has nothing; within the last window."""

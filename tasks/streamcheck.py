@@ -32,13 +32,15 @@ class RunningSum:
     start_seconds: float = 0.0
     _digest: Any = field(default_factory=hashlib.sha256)
 
-    def take(self, packet: Packet[Any]) -> None:
+    def take(self, packet: Packet[Any]) -> bool:
+        """False for one that does not count."""
         if self.codec == "mov_text" and bytes(packet) == _NO_TEXT:
-            return
+            return False
         if not self.num_packets and packet.pts is not None:
             self.start_seconds = float(packet.pts * packet.time_base)
         self.num_packets += 1
         self._digest.update(memoryview(packet))
+        return True
 
     def of(self, kind: str, codec: str, language: str) -> StreamSums:
         digest = self._digest.hexdigest()

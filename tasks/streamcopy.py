@@ -150,10 +150,14 @@ class ExtraStreams:
             if at is None:
                 self.left_out[f"{origin.role} chapters"] += 1
             else:
-                kept.append((at, chapter["metadata"].get("title", "")))
+                end = stop + origin.shift_seconds if origin.plan is None else None
+                kept.append((at, end, chapter["metadata"].get("title", "")))
         kept.sort(key=itemgetter(0))
-        ends = [*(at for at, _ in kept[1:]), self._stop][: len(kept)]
-        marks = [(round(at * 1000), round(max(end, at) * 1000), title) for (at, title), end in zip(kept, ends, strict=True)]
+        following = [*(at for at, _, _ in kept[1:]), self._stop][: len(kept)]
+        marks = [
+            (round(at * 1000), round(max(until if end is None else end, at) * 1000), title)
+            for (at, end, title), until in zip(kept, following, strict=True)
+        ]
         out.set_chapters(
             [
                 {
@@ -193,14 +197,14 @@ class ExtraStreams:
         last: dict[int, int] = {}
         for seconds, packet in packets:
             index = packet.stream_index
-            if packet.stream.type == "subtitle":
+            pick = picks[index]
+            if pick.kind == "subtitle":
                 assert packet.dts is not None
                 # Events may begin together, but none before one that the muxer has had.
                 packet.pts = packet.dts = last[index] = max(packet.dts, last.get(index, packet.dts))
-            pick = picks[index]
-            self._sums[pick].take(packet)
-            packet.stream = self._outs[pick]
-            yield seconds, packet
+            if self._sums[pick].take(packet):
+                packet.stream = self._outs[pick]
+                yield seconds, packet
 
     def contents(self) -> Contents:
         """What the film holds once all packets are muxed."""

@@ -58,7 +58,7 @@ class DecodeClock:
     """Decode times for the n-th packet of a stream whose frames are shown at ``pts``: the sorted pts, ``delay`` frames earlier.
 
     They rise strictly over the whole stream, seams included, and never exceed the packet's own pts. The first packet comes as
-    early before its picture as any key frame does: FFmpeg, seeking in mp4, takes its lead for that of all, and would land behind
+    early before its picture as any key frame does: FFmpeg, seeking in mp4, takes its lead for that of all and would land behind
     the frame that is looked for. Those that follow it before zero have no smaller lead, for FFmpeg makes the smallest of theirs
     the film's start. int64 ticks.
     """
@@ -78,7 +78,6 @@ class DecodeClock:
     def _decoded(self, position: int) -> int:
         at = position - self._delay
         return int(self._pts[at]) if at >= 0 else int(self._pts[0]) - self._lead + position * self._step
-
 
     def duration(self, position: int, frame: int, shown: npt.NDArray[np.int64]) -> int:
         """How long the packet at ``position`` that shows ``frame`` lasts; ``shown``: how long frames are shown.

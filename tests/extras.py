@@ -119,7 +119,7 @@ def with_extras(
 
 
 def _chapters(marks: Sequence[tuple[float, str]], seconds: float, later: int) -> list[Any]:
-    ends = [*(start for start, _ in marks[1:]), seconds]
+    ends = [*(start for start, _ in marks[1:]), seconds][: len(marks)]
     return [
         {
             "id": number,

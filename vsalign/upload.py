@@ -15,4 +15,6 @@ def upload(samples: npt.NDArray[np.generic], device: torch.device | str) -> Tens
     tensor = torch.from_numpy(samples)
     if torch.device(device).type != "cuda":
         return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
+    # Pinned without the gaps that a decoder leaves between rows: those would be copied out once more.
+    pinned = torch.empty_like(tensor, memory_format=torch.contiguous_format, pin_memory=True).copy_(tensor)
+    return pinned.to(device, non_blocking=True)

@@ -47,14 +47,13 @@ FAST = {"libx264": "ultrafast", "libx265": "ultrafast", "libsvtav1": "13"}
 def test_hdr10_survives_in_bitstream_and_container(here: Path, codec: str, container: str) -> None:
     out = f"out.{container}"
     preset = ("--preset", FAST[codec]) if codec in FAST else ()
-    render("clip.mkv", "ref.mkv", out, "--codec", codec, "--no-warp", "--chunk-frames", "24", *preset)
+    render("clip.mkv", "ref.mkv", out, "--codec", codec, "--no-warp", "--no-sync", "--chunk-frames", "24", *preset)
     info = probe(parse_source(out)).info
     assert (info.colour.primaries, info.colour.transfer, info.colour.matrix, info.colour.range) == (9, 16, 9, 1)
     assert info.hdr.mastering and info.hdr.mastering.steps() == P3_DISPLAY.steps() and info.bit_depth >= 10
     if codec in FAST:
         told = bitstream_hdr(out)
         assert told.mastering and (told.mastering.steps(), told.max_cll) == (P3_DISPLAY.steps(), HDR10.max_cll)
-    assert matches(out)[OFFSET:] == [str(n) for n in range(FRAMES - OFFSET)]
     stream = ffprobe(out)
     assert numbers(side_data(stream, "Mastering display metadata")) == pytest.approx(P3_NUMBERS)
     assert numbers(side_data(stream, "Content light level metadata")) == {"max_content": 1000, "max_average": 400}

@@ -63,15 +63,15 @@ def test_the_filter_follows_from_what_is_found_and_asked(
             TELECINED,
             {},
             "clip",
-            "clip is telecined (3:2) (6 of 6 samples comb, bottom field first); --detelecine brings back the film's own frames, "
-            "--keep-interlaced uses them woven",
+            "clip is telecined (3:2) (6 of 6 samples comb, bottom field first); --detelecine brings back the film's own "
+            "frames, --keep-interlaced uses them woven",
         ),
         (
             TELECINED,
             BWDIF,
             "ref",
-            "ref is telecined (3:2) (6 of 6 samples comb, bottom field first); --detelecine brings back the film's own frames, "
-            "--fields-of ref has --deinterlace bwdif done all the same, --keep-interlaced uses them woven",
+            "ref is telecined (3:2) (6 of 6 samples comb, bottom field first); --detelecine brings back the film's own "
+            "frames, --fields-of ref has --deinterlace bwdif done all the same, --keep-interlaced uses them woven",
         ),
         (
             INTERLACED,

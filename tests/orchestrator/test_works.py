@@ -75,6 +75,13 @@ def test_another_film_is_another_fingerprint():
     assert not set(fingerprints(inputs_of(), config_of())) & set(fingerprints(inputs_of(ref="other"), config_of()))
 
 
+def test_a_film_read_turned_is_another_film_to_scans_and_renders():
+    upright = inputs_of()
+    clip = replace(upright.clip, info=replace(upright.clip.info, turned_degrees=180))
+    turned = replace(upright, clip=clip)
+    assert not set(fingerprints(upright, config_of())) & set(fingerprints(turned, config_of()))
+
+
 def test_without_warp_no_setting_of_the_warp_counts():
     still = {"warp": False}
     plain = fingerprints(inputs_of(), config_of(align=still))

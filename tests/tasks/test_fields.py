@@ -375,6 +375,9 @@ def test_reading_on_decodes_each_frame_once_in_one_graph(
     count.asked.clear()
     read(found, [40])
     assert len(count.asked) <= 9, "a jump costs a cycle and its neighbours"
+    count.asked.clear()
+    read(found, [0, 50])
+    assert len(count.asked) <= 18, "within one reader too"
 
 
 # --- what the filtered film says of itself
@@ -457,7 +460,7 @@ def test_packed_frames_are_filtered_planar(tmp_path: Path) -> None:
     frames = woven(cut_film())
     packed = filtered(write_packed(tmp_path / "film.nut", frames), "bwdif")
     plain = filtered(write(tmp_path / "film.mkv", frames, pixel_format="yuv422p"), "bwdif")
-    assert packed.info.pixel_format == "yuyv422"
+    assert packed.info.pixel_format == "yuyv422" and look_at_fields(packed).scan == "interlaced"
     with open_reader(packed) as one, open_reader(plain) as other:
         for (_, mine), (_, theirs) in zip(one.pictures(range(5)), other.pictures(range(5)), strict=True):
             assert mine.format.name == "yuv422p" and np.array_equal(mine.planes[0], theirs.planes[0])

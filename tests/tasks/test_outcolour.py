@@ -22,7 +22,7 @@ from tasks.outcolour import output_colour
 from tasks.probe import probe
 from tasks.stitch import SegmentPlan, stitch
 from tasks.trackroom import ROOM, fill_room, filled
-from tests.hdrfilm import HDR10, P3_DISPLAY, P3_NUMBERS, ffprobe, numbers, side_data
+from tests.hdrfilm import HDR10, P3_DISPLAY, P3_NUMBERS, ffprobe, numbers, side_data, write_hdr10
 from tests.synth import Video, make_film, painted
 from vsalign.errors import InputError
 from vsalign.frames import FrameRange
@@ -186,7 +186,7 @@ def test_a_mastering_display_that_makes_no_sense_is_none(den: int) -> None:
     pairs = [(34000, 50000)] * 8 + [(50, 10000), (1000, 1)]
     data = np.array([n for pair in pairs for n in pair] + [1, 1], "<i4")
     assert parse_mastering(data.tobytes()) is not None
-    for at, value in ((1, den), (20, 0), (21, 0), (18, 0)):
+    for at, value in ((1, den), (0, 60000), (20, 0), (21, 0), (18, 0)):
         broken = data.copy()
         broken[at] = value
         assert parse_mastering(broken.tobytes()) is None
@@ -219,6 +219,13 @@ def test_elements_of_the_head_are_written_as_they_are_read() -> None:
 
 
 # --- reading sources
+
+
+def test_what_the_bitstream_alone_says_is_found(tmp_path: Path) -> None:
+    path = write_hdr10(tmp_path / "film.mkv", np.full((3, 64, 64), 90, np.uint8))
+    with av.open(str(path)) as container:
+        assert container_hdr(container.streams.video[0]) == NO_HDR
+    assert probe(Source(str(path))).info.hdr == HDR10
 
 
 def dolby_vision(folder: Path, profile: int) -> Path:

@@ -1,4 +1,4 @@
-"""What a film has beside its picture, through stitch: bytes, times, order, labels; and what verify says of a file that lost some."""
+"""What a film has beside its picture, through stitch: bytes, times, order, labels, and what verify finds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def test_aac_of_a_transport_stream_is_taken_out_of_its_own_wrapping_once(segment
         assert sum(frame.samples for frame in film.decode(audio=0)) >= 2 * 48000
 
 
-@pytest.mark.parametrize(("codec", "ending"), [("libopus", "mkv"), ("libopus", "mp4"), ("libmp3lame", "mov"), ("flac", "mp4")])
+@pytest.mark.parametrize(("codec", "ending"), [("libopus", "mkv"), ("libopus", "mp4"), ("ac3", "mov"), ("flac", "mp4")])
 def test_other_codecs_keep_their_start(segment: SegmentPlan, tmp_path: Path, codec: str, ending: str):
     source = make_film(tmp_path / "ref.mkv", Video(num_frames=10), audio=[Audio(2, codec=codec)])
     out = tmp_path / f"out.{ending}"
@@ -182,9 +183,7 @@ CUT = SoundPlan((SoundPiece(0.0, 1.0, 0.0, 1.0), SoundPiece(1.0, 3.0, 2.0, 1.0))
 
 def test_subtitles_of_a_film_that_was_cut_otherwise_follow_the_cut(segment: SegmentPlan, ref: Path, tmp_path: Path):
     out = tmp_path / "out.mkv"
-    made = joined(
-        segment, out, all_of(ref, tags=False, plan=CUT) if False else only(all_of(ref, tags=False, plan=CUT), "subtitle")
-    )
+    made = joined(segment, out, only(all_of(ref, tags=False, plan=CUT), "subtitle"))
     srt, ass, pgs = moved(out, "subtitle", Fraction(0))
     given = moved(ref, "subtitle", Fraction(0))
     assert srt == [(given[0][0][0], 0.5, 0.5), (given[0][1][0], 1.0, 0.6), (given[0][2][0], 2.0, 0.5)]
@@ -213,7 +212,7 @@ def test_events_that_ref_does_not_have_are_counted_and_scenes_may_change_places(
     assert made.left_out == {}
     none = SoundPlan((SoundPiece(0.0, 0.4, 0.0, 1.0),), 0.0, 4.0)
     made = joined(segment, tmp_path / "none.mkv", only(all_of(ref, tags=False, plan=none), "subtitle"))
-    assert made.left_out == {"ref subtitle events": 12, "ref chapters": 2}
+    assert made.left_out == {"ref subtitle events": 9, "ref chapters": 2}
 
 
 # --- order in the file
@@ -221,18 +220,18 @@ def test_events_that_ref_does_not_have_are_counted_and_scenes_may_change_places(
 
 @pytest.mark.parametrize("ending", ["mkv", "mp4"])
 def test_who_seeks_finds_sound_and_subtitles_beside_the_picture(tmp_path: Path, ending: str):
-    """Five minutes with an event a minute: near in time is near in the file, also behind a long silence of one stream."""
+    """Three minutes with an event a minute: near in time is near in the file, also behind a long silence of one stream."""
     video = VideoFormat(64, 48, Fraction(2), Fraction(1), ColourTags(1, 1, 1, 1, 1))
-    path, num = tmp_path / "s.mkv", 600
+    path, num = tmp_path / "s.mkv", 360
     with SegmentWriter(str(path), video, EncodeSettings("libx264", preset="ultrafast"), "yuv420p") as writer:
         for n in range(num):
             writer.write(painted(n, 64, 48))
         writer.close()
     plan, text = SegmentPlan(str(path), FrameRange(0, num)), "mov_text" if ending == "mp4" else "subrip"
-    source = make_film(tmp_path / "sound.mkv", Video(num_frames=2), audio=[Audio(300, codec="aac")])
+    source = make_film(tmp_path / "sound.mkv", Video(num_frames=2), audio=[Audio(180, codec="aac", rate=8000)])
     with av.open(str(tmp_path / f"text.{ending}"), "w") as made:
         stream = made.add_mux_stream(text, time_base=MILLISECOND)
-        for minute in range(5):
+        for minute in range(3):
             made.mux_one(timed(stream, b"\0\x02hi", 60_000 * minute + 30_000, 2000))
     extras = Extras(
         (Origin("ref", str(source)), Origin("ref", str(tmp_path / f"text.{ending}"))),
@@ -246,7 +245,7 @@ def test_who_seeks_finds_sound_and_subtitles_beside_the_picture(tmp_path: Path, 
         for packet in film.demux():
             if packet.size > 2 and packet.pos is not None:
                 places[packet.stream.type].append((float(packet.dts * packet.time_base), packet.pos))
-    assert len(places["subtitle"]) == 5
+    assert len(places["subtitle"]) == 3
     audio = np.array(places["audio"])
     for kind in ("video", "subtitle"):
         for seconds, pos in places[kind]:
@@ -271,7 +270,7 @@ def test_streams_that_lie_apart_in_their_file_are_brought_together(segment: Segm
     joined(segment, out, extras)
     with av.open(str(out)) as film:
         times = [float(p.dts * p.time_base) for p in film.demux(audio=(0, 1)) if p.size]
-    assert all(later >= earlier - 0.3 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later >= earlier - 0.3 for earlier, later in pairwise(times))
 
 
 # --- labels, covers, attachments
@@ -280,8 +279,8 @@ def test_streams_that_lie_apart_in_their_file_are_brought_together(segment: Segm
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_titles_languages_flags_and_tags_go_along(segment: SegmentPlan, ref: Path, tmp_path: Path, ending: str):
     out = tmp_path / f"out.{ending}"
-    kinds = ("audio", "subtitle", "cover", "attachment") if ending == "mkv" else ("cover",)
-    made = joined(segment, out, only(all_of(ref), *kinds))
+    kinds = {"mkv": ("audio", "subtitle", "cover", "attachment"), "mp4": ("cover",), "mov": ()}
+    made = joined(segment, out, only(all_of(ref), *kinds[ending]))
     lost = verify(str(out), PTS, MILLISECOND, made.contents).lost
     with av.open(str(out)) as film:
         picture = film.streams.video[0]
@@ -301,8 +300,8 @@ def test_titles_languages_flags_and_tags_go_along(segment: SegmentPlan, ref: Pat
             assert {name: (mimetype, data) for name, (mimetype, data) in FONTS.items()} == {
                 s.name: (s.mimetype, s.data) for s in film.streams.attachments
             }
-        (cover,) = (s for s in film.streams.video if s.disposition & Disposition.attached_pic)
-        assert [bytes(p) for p in film.demux(cover) if p.size] == [COVER]
+        covers = [s for s in film.streams.video if s.disposition & Disposition.attached_pic]
+        assert [bytes(p) for cover in covers for p in film.demux(cover) if p.size] == [COVER][: len(kinds[ending])]
     assert lost == (() if ending == "mkv" else ("of the tags are lost: director 'N. N.'",))
 
 
@@ -326,7 +325,7 @@ def test_the_pictures_title_does_not_cost_it_its_shape(tmp_path: Path, ref: Path
     joined(SegmentPlan(str(tmp_path / "s.mkv"), FrameRange(0, NUM)), tmp_path / "out.mkv", all_of(ref))
     with av.open(str(tmp_path / "out.mkv")) as film:
         picture = film.streams.video[0]
-        assert (picture.metadata["title"], picture.sample_aspect_ratio) == ("Picture", shape)
+        assert (picture.metadata["title"], picture.sample_aspect_ratio or 1) == ("Picture", shape)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
