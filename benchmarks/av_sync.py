@@ -2,7 +2,7 @@
 
     python benchmarks/av_sync.py [--minutes 20] [--folder FOLDER]
 
-The ref has AAC, FLAC, Opus and AC-3; it begins its sound late and counts in milliseconds (mkv), or its picture and counts exactly
+The ref has AAC, FLAC, Opus and AC-3; it begins its sound late and counts in milliseconds (mkv), or its picture, in exact times
 (mp4). Prints per output and stream how many milliseconds a click lies further from its frame than in the ref: the worst of the
 film's first third, of its second and of its last.
 """

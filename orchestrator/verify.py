@@ -48,7 +48,8 @@ def check_output_file(out: str, job_dir: str, full: bool = False) -> Verified:
     A file with other bytes is checked all the same: copied by another program it may hold the same film. Raises InputError
     without output or job.
     """
-    path = _copy_here(out)
+    beside = open_store(location.parent(out))  # what it fetches lies here as long as it lives
+    path = _fetched(beside, out)
     saved_config(job_dir)
     store = open_store(job_dir)
     final = read_final(store)
@@ -61,9 +62,9 @@ def check_output_file(out: str, job_dir: str, full: bool = False) -> Verified:
     return Verified(out, told, found.as_planned, found.left_out)
 
 
-def _copy_here(out: str) -> Path:
+def _fetched(beside: JobStore, out: str) -> Path:
     try:
-        return open_store(location.parent(out)).fetch(location.name(out)).absolute()
+        return beside.fetch(location.name(out)).absolute()
     except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"{out}: no such file") from None
     except StorageError as error:

@@ -95,6 +95,13 @@ def open_stream(
         raise
 
 
+def open_container(path: str, version: str = "") -> InputContainer:
+    """A source with all its streams, for copying; the caller closes it. Raises as opening a file does."""
+    opened, how = _opening(Source(path), version, through=False)
+    container: InputContainer = av.open(opened, "r", metadata_errors="replace", **how)
+    return container
+
+
 def _opening(source: Source, version: str, through: bool) -> tuple[str | RemoteFile, dict[str, Any]]:
     """What ``av.open`` takes, and how."""
     sequence = find_sequence(source.path)

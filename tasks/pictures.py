@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import av
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +54,7 @@ def _plane(frame: av.VideoFrame, number: int, layout: SampleFormat) -> Plane:
     Rows are contiguous, and may have a gap between them."""
     plane = frame.planes[number]
     dtype = np.dtype("<u2" if layout.bit_depth > 8 else np.uint8)
-    rows = np.frombuffer(plane, dtype=dtype).reshape(plane.height, abs(plane.line_size) // dtype.itemsize)
+    rows: npt.NDArray[Any] = np.frombuffer(plane, dtype=dtype).reshape(plane.height, abs(plane.line_size) // dtype.itemsize)
     if plane.line_size < 0:  # upside down in memory, which torch does not take
         rows = rows[::-1].copy()
     return rows[:, : plane.width]

@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 
 from tasks.contents import AttachmentSum, ChapterMark, Contents, Label
 from tasks.eventcopy import planned_events
+from tasks.openfilm import open_container
 from tasks.remote import open_source
 from tasks.shiftcopy import shifted_packets
 from tasks.streamcheck import RunningSum, attachment_sum, codec_name
@@ -60,9 +61,7 @@ class ExtraStreams:
 
     def __enter__(self) -> ExtraStreams:
         for origin in self._origins:
-            self._open.append(
-                self._files.enter_context(av.open(open_source(origin.path, origin.version), "r", metadata_errors="replace"))
-            )
+            self._open.append(self._files.enter_context(open_container(origin.path, origin.version)))
         return self
 
     def __exit__(self, *error: object) -> None:

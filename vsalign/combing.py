@@ -18,6 +18,8 @@ import numpy.typing as npt
 Luma = npt.NDArray[np.generic]
 Kind = Literal["still", "progressive", "interlaced", "telecined"]
 
+#: Second differences reach twice as far as samples, to both sides.
+_WHITE_OF_INT16 = 16383
 #: Rows and columns of the blocks that motion is looked for in, and the number of columns that suffice.
 _BLOCK, _COLUMNS = 16, 320
 #: A block moves where one weave is rougher than another by this factor and by so many 8 bit levels more.
@@ -69,7 +71,7 @@ class FilmVerdict:
 def look_at_step(before: Luma, after: Luma, white: float = 255.0) -> Step | None:
     """Compare the weaves of two neighbouring frames' luma (h, w) of any number type, ``white`` its largest value; None where
     too little moves. The idea of comparing fields across frames is that of FFmpeg's idet."""
-    weaves = np.stack([_block_means(_roughness(woven)) for woven in _weaves(before, after)]) * (255.0 / white)
+    weaves = np.stack([_block_means(_roughness(woven)) for woven in _weaves(before, after, white)]) * (255.0 / white)
     least, most = weaves.min(axis=0), weaves.max(axis=0)
     moving = most > _ROUGHER * least + _LEVELS
     if moving.any():
@@ -113,20 +115,21 @@ def _misfit(seen: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) ->
     return float(np.square(seen - expected).sum())
 
 
-def _weaves(before: Luma, after: Luma) -> tuple[npt.NDArray[np.int32], ...]:
+def _weaves(before: Luma, after: Luma, white: float) -> tuple[npt.NDArray[np.signedinteger], ...]:
     """``before``; its top lines with the bottom ones of ``after``; its bottom lines with the top ones of ``after``."""
     height, every = before.shape[0] & ~1, max(1, before.shape[1] // _COLUMNS)
-    one, two = (np.asarray(luma[:height, ::every], np.int32) for luma in (before, after))
+    narrow: type[np.signedinteger] = np.int16 if white <= _WHITE_OF_INT16 else np.int32
+    one, two = (np.asarray(luma[:height, ::every], narrow) for luma in (before, after))
     top_with_next, next_top = one.copy(), two.copy()
     top_with_next[1::2], next_top[1::2] = two[1::2], one[1::2]
     return one, top_with_next, next_top
 
 
-def _roughness(woven: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    return np.abs(woven[:-2] - 2 * woven[1:-1] + woven[2:])
+def _roughness(woven: npt.NDArray[np.signedinteger]) -> npt.NDArray[np.signedinteger]:
+    return np.asarray(np.abs(woven[:-2] - 2 * woven[1:-1] + woven[2:]))
 
 
-def _block_means(values: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+def _block_means(values: npt.NDArray[np.signedinteger]) -> npt.NDArray[np.float64]:
     rows, columns = (max(1, size // _BLOCK) for size in values.shape)
     height, width = values.shape[0] // rows, values.shape[1] // columns
     cut = values[: rows * height, : columns * width]

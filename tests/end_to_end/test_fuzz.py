@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,8 @@ from pathlib import Path
 import av
 import pytest
 
-import tasks.render  # noqa: F401  # once here, and not in every process
 from orchestrator.cli import run
+from tests.apart import call_apart
 from tests.mutations import NUM_FRAMES, Mutant, make_originals, mutant
 
 _ONLY = [int(number) for number in os.environ.get("VSALIGN_FUZZ_ONLY", "").split(",") if number]
@@ -82,19 +82,24 @@ def test_every_mutant_ends_in_a_film_a_report_or_one_clear_line(originals: dict[
     assert not faults, f"{len(faults)} faults\n" + "\n".join(faults)
 
 
-@pytest.mark.parametrize(
-    ("ending", "fault"),
-    [
-        ("os.kill(os.getpid(), signal.SIGKILL)", "crash"),
-        ("raise RuntimeError('a bug')", "crash"),
-        ("sys.exit(0)", "crash"),
-    ],
-)
-def test_a_crash_of_the_program_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, fault: str) -> None:
-    monkeypatch.setitem(globals(), "run", lambda arguments: exec(ending))
-    status, printed = _apart([], tmp_path)
+def _killed(arguments: list[str]) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+def _buggy(arguments: list[str]) -> int:
+    raise RuntimeError("a bug")
+
+
+def _leaving(arguments: list[str]) -> int:
+    sys.exit(0)
+
+
+@pytest.mark.parametrize("ending", [_killed, _buggy, _leaving])
+def test_a_crash_of_the_program_is_seen(tmp_path: Path, ending: Callable[[list[str]], int]) -> None:
+    status, printed = _apart([], tmp_path, ending)
     found = Outcome(Mutant(tmp_path, "film.mkv", ""), "ref", status, 1.0, printed, 24, 24, 24)
-    assert list(_faults(found)) == [fault]
+    assert list(_faults(found)) == ["crash"]
 
 
 def test_what_is_lost_in_silence_is_seen() -> None:
@@ -172,22 +177,23 @@ def _decodable(path: Path) -> int:
     return number
 
 
-def _apart(arguments: list[str], folder: Path) -> tuple[int, str]:
+def _apart(arguments: list[str], folder: Path, program: Callable[[list[str]], int] = run) -> tuple[int, str]:
     """Exit status and lines of vsalign with ``arguments``, in ``folder`` and in a process of its own, whose end is not ours."""
-    child = os.fork()
-    if not child:
-        status = 99
-        try:
-            _stand_alone(folder)
-            status = run(arguments)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
-    _, ended = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(ended), (folder / "printed").read_text(errors="replace")
+    status = call_apart(_run_here, program, arguments, str(folder))
+    return status, (folder / "printed").read_text(errors="replace")
+
+
+def _run_here(program: Callable[[list[str]], int], arguments: list[str], folder: str) -> None:
+    status = 99
+    try:
+        _stand_alone(Path(folder))
+        status = program(arguments)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def _stand_alone(folder: Path) -> None:

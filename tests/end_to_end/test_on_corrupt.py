@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,13 @@ def test_an_image_sequence_is_rendered_as_the_film_it_is(here: Path, capsys: pyt
     capsys.readouterr()
     assert run(["resume", str(JOB)]) == 2
     assert "1 of the numbers from 1001 to 1060 have no file, the first is shot_1030.png" in capsys.readouterr().err
+
+
+def test_an_image_sequence_serves_as_ref(here: Path) -> None:
+    Path("whole.mkv").replace("clip.mkv")
+    with FrameReader(probe(parse_source("ref.mkv"))) as reader:
+        for n, picture in reader.pictures(range(NUM)):
+            Path(f"ref_{n + 1001:04d}.png").write_bytes(still_of(picture, "png", "rgb24"))
+    assert run(["render", "clip.mkv", "ref_%04d.png#fps:24000/1001", "-o", "out.mp4", *COMMON]) == 0
+    index = probe(parse_source("out.mp4")).index
+    assert [pts * index.time_base for pts in index.pts.tolist()] == [n * Fraction(1001, 24000) for n in range(NUM)]

@@ -18,6 +18,7 @@ from tasks.decode import FrameReader
 from tasks.messages import Probe, Source
 from tasks.pictures import picture_of
 from tasks.probe import parse_source, probe
+from tasks.sight import Sight, own_version, see
 from tests.synth import (
     ALT_REF_VPX,
     CLIPS,
@@ -327,6 +328,16 @@ def test_size_and_identity_are_those_of_all_files(tmp_path: Path) -> None:
     assert found.info.size_bytes == sum(file.stat().st_size for file in tmp_path.glob("f_*.png"))
     (tmp_path / "f_005.png").write_bytes(still(99, "png", "rgb24"))
     assert probed(path).info.identity != found.info.identity
+
+
+def test_a_worker_that_does_not_see_all_files_says_so(tmp_path: Path) -> None:
+    path = stills(tmp_path / "f_%03d.png", "png", "rgb24", range(8))
+    there = Sight("s3://jobs/x", "", "", ((str(path), probed(path).info.size_bytes),), own_version())
+    assert see(there) == ""
+    (tmp_path / "f_004.png").unlink()
+    assert "the first is f_004.png" in see(there)
+    (tmp_path / "f_004.png").write_bytes(b"x")
+    assert "bytes, this run's has" in see(there)
 
 
 def test_a_gap_in_the_numbers_is_told(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import re
 import resource
 import struct
@@ -16,6 +15,7 @@ import pytest
 
 from tasks.messages import Source
 from tasks.probe import probe
+from tests.apart import call_apart
 from tests.synth import Audio, Video, make_film, remux
 from vsalign.errors import InputError
 
@@ -61,24 +61,19 @@ def test_hostile_headers_cost_neither_memory_nor_a_crash(tmp_path: Path, name: s
         tmp_path / f"film.{ending}", Video(num_frames=6, codec=codec, options={} if codec == "ffv1" else {"bf": "0"})
     )
     film.write_bytes(change(film.read_bytes()))
-    context = multiprocessing.get_context("fork")
-    answers = context.SimpleQueue()
-    child = context.Process(target=_probe_apart, args=(film, answers))
-    child.start()
-    child.join(50)
-    assert child.exitcode == 0, f"{name}: ended with {child.exitcode}"
-    answer, megabytes = answers.get()
+    assert call_apart(_probe_apart, str(film), str(tmp_path / "answer"), timeout_s=50) == 0, name
+    answer, megabytes = (tmp_path / "answer").read_text().rsplit("|", 1)
     assert said in answer and "\n" not in answer, answer
-    assert megabytes < _MOST_MEGABYTES, answer
+    assert int(megabytes) < _MOST_MEGABYTES, answer
 
 
-def _probe_apart(film: Path, answers: multiprocessing.SimpleQueue[tuple[str, int]]) -> None:
+def _probe_apart(film: str, answers: str) -> None:
     try:
-        found = probe(Source(str(film)))
+        found = probe(Source(film))
         answer = f"{found.info.num_frames} frames, {found.info.average_rate} a second"
     except InputError as error:
         answer = str(error)
-    answers.put((answer, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10))
+    Path(answers).write_text(f"{answer}|{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10}")
 
 
 def test_streams_that_no_decoder_knows_are_listed_and_left_alone(tmp_path: Path) -> None:
