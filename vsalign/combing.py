@@ -37,6 +37,11 @@ _ONE_SIDED, _STEADY = 0.2, 0.6
 _PULLDOWN = np.array([(0.0, 1.0), (1.0, 0.0), (1.0, -0.7), (1.0, -1.0), (0.0, 1.0)])
 #: The pattern has to explain the steps so much better than sameness does.
 _CLEARLY = 0.6
+#: Interlaced, a frame combs about as much as the better mixture; one that combs clearly less than both is of one moment.
+_OF_ONE_MOMENT = 0.6
+#: Fields come in one order all through a film. What only looks like fields, as patterns that move, prefers now this one and
+#: now that one, as the motion goes.
+_ONE_ORDER = 0.7
 #: A film of which so much combs, and in so many places if it has them, is not progressive.
 _COMBED_SHARE, _FEWEST_COMBED = 1 / 3, 2
 
@@ -93,6 +98,8 @@ def judge_run(steps: Sequence[Step | None]) -> RunVerdict:
     if abs(order) < max(_ONE_SIDED, _STEADY * float(np.sqrt(np.square(seen[:, 0]).mean()))):
         return RunVerdict("progressive", order)
     seen[:, 0] *= np.sign(order)
+    if float(np.median(seen[:, 1])) > _OF_ONE_MOMENT:
+        return RunVerdict("progressive", order)
     same = _misfit(seen, np.tile([seen[:, 0].mean(), np.median(seen[:, 1])], (len(seen), 1)))
     pulled = min(_misfit(seen, _PULLDOWN[(rows + phase) % len(_PULLDOWN)]) for phase in range(len(_PULLDOWN)))
     return RunVerdict("telecined" if pulled < _CLEARLY * same else "interlaced", order)
@@ -104,7 +111,8 @@ def judge_film(runs: Sequence[RunVerdict]) -> FilmVerdict:
     combed = [run for run in moving if run.kind != "progressive"]
     if not moving:
         return FilmVerdict("still", 0.0, 0, 0)
-    if len(combed) < max(_COMBED_SHARE * len(moving), min(_FEWEST_COMBED, len(runs))):
+    few = len(combed) < max(_COMBED_SHARE * len(moving), min(_FEWEST_COMBED, len(runs)))
+    if few or abs(sum(run.order for run in combed)) < _ONE_ORDER * sum(abs(run.order) for run in combed):
         return FilmVerdict("progressive", sum(run.order for run in moving), len(combed), len(moving))
     telecined = sum(run.kind == "telecined" for run in combed)
     kind: Kind = "telecined" if 2 * telecined >= len(combed) else "interlaced"

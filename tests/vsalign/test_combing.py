@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.fieldfilms import Frames, moving, pulled_down, woven
-from vsalign.combing import FilmVerdict, RunVerdict, judge_film, judge_run, look_at_step
+from vsalign.combing import FilmVerdict, RunVerdict, Step, judge_film, judge_run, look_at_step
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +51,15 @@ def test_a_film_is_what_its_moving_runs_are() -> None:
     assert judge_film([fields]).kind == "interlaced", "unless there is only one"
     assert judge_film([whole, fields, fields, pulled]) == FilmVerdict("interlaced", 1.5, 3, 4)
     assert judge_film([whole, fields, pulled]).kind == "telecined"
+
+
+def test_fields_have_one_order_all_through_a_film() -> None:
+    ahead, behind = RunVerdict("interlaced", 0.5), RunVerdict("interlaced", -0.4)
+    assert judge_film([ahead, ahead, behind, behind]).kind == "progressive", "patterns that move, now this way and now that"
+    assert judge_film([ahead, ahead, ahead, RunVerdict("interlaced", -0.1)]).kind == "interlaced"
+
+
+def test_frames_that_comb_less_than_both_mixtures_are_of_one_moment() -> None:
+    """As those of film with thin lines that scroll: one mixture is preferred, and the frames themselves are clean."""
+    assert judge_run([Step(0.65, 0.35)] * 10).kind == "progressive"
+    assert judge_run([Step(0.3, 0.7)] * 10).kind == "interlaced"
