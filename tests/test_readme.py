@@ -44,7 +44,7 @@ def test_every_command_of_the_readme_runs_in_its_order(here: Path):
             assert run([*arguments, *local]) == 0, arguments
 
 
-@pytest.mark.parametrize("page", ["using.md", "jobs.md"])
+@pytest.mark.parametrize("page", ["using.md", "media.md", "jobs.md"])
 def test_every_option_that_the_docs_name_exists(page: str, capsys: pytest.CaptureFixture[str]):
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     help_text = ""

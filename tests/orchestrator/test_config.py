@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.config import job_config, load_job_file, merge
-from orchestrator.sections import AlignConfig
+from orchestrator.sections import AlignConfig, DecodeConfig, OutputConfig
 from vsalign.errors import InputError
 from vsalign.settings import DEFAULT_SMOOTH_TIME
 
@@ -74,7 +74,8 @@ def test_every_setting_of_the_warp_reaches_the_work():
 
 def test_the_example_job_file_shows_the_defaults():
     values = load_job_file(Path(__file__).parents[2] / "examples" / "JOB.toml")
-    assert job_config(values, "JOB.toml").align == AlignConfig()
+    config = job_config(values, "JOB.toml")
+    assert config.align == AlignConfig() and config.decode == DecodeConfig() and config.output == OutputConfig()
     using = Path(__file__).parents[2].joinpath("docs", "using.md").read_text()
     assert f"(default {DEFAULT_SMOOTH_TIME})" in using
     for key in AlignConfig.model_fields:
