@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.config import JobConfig
 from orchestrator.inputs import Inputs
 from orchestrator.plan import Plan
-from orchestrator.works import digest, identity, versions
+from orchestrator.works import content_digest, digest, identity, versions
 from tasks.damage import over_damage
 from tasks.messages import MetricSettings
 from tasks.work import CHOOSE_ABI, COMPARE_ABI, ChooseWork, CompareWork, Record
@@ -64,7 +63,6 @@ def choose_work(
 ) -> ChooseWork:
     """The one unit that turns the costs of all ``works`` (``compared``: records by unit name) into the frame map; ``solved`` is
     the record of the solve's map."""
-    costs = hashlib.sha256("".join(work.fingerprint for work in works).encode()).hexdigest()[:16]
     return ChooseWork(
         name="choose",
         job_dir=job_dir,
@@ -73,7 +71,7 @@ def choose_work(
             **_common(inputs, config, _metric_of(inputs)),
             "sync.select": config.sync.select,
             "solve": solved.fingerprint,
-            "costs": costs,
+            "costs": content_digest(compared[work.name] for work in works),
             **versions("numpy", "numba"),
         },
         num_frames=len(inputs.ref.index),

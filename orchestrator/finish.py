@@ -14,13 +14,17 @@ from orchestrator.config import JobConfig
 from orchestrator.errors import StageFailed
 from orchestrator.jobrun import JobRun, UnitsDone, do_units
 from orchestrator.report import StageReport
-from orchestrator.resume import load_records, sort_units
+from orchestrator.resume import Found, load_records, sort_units
 from orchestrator.soundtrack import Soundtrack, sound_work
+from orchestrator.works import content_digest, versions
+from tasks.codecs import container_of
 from tasks.final import Final, read_final, settle_final
 from tasks.join import parts_to_json
 from tasks.location import is_remote, suffix
 from tasks.outfile import drop_parts, out_sha256, out_size
+from tasks.presets import container_options
 from tasks.seamplan import PicturePlan, SegmentEnds
+from tasks.seams import drop_seams
 from tasks.store import open_store
 from tasks.work import STITCH, Part, Record, RenderWork, SoundWork, StitchWork, Work
 from vsalign.frames import FrameRange
@@ -48,9 +52,11 @@ def already_finished(run: JobRun, works: Sequence[RenderWork], sound: Soundtrack
     out = out_location(run.config)
     if final is None or (final.fingerprint, final.sha256) != (_fingerprint(run, sound, works), out_sha256(out)):
         return None
+    if not _joins_these(works, load_records(run.job.store), final):
+        return None
     run.ui.say(f"{run.config.out} is finished already")
-    _tidy(run)
-    return Finished(())
+    _tidy(run, final)
+    return Finished((), final.left_out)
 
 
 def finish(
@@ -71,10 +77,11 @@ def finish(
         if joined.records:
             record = joined.records[STITCH]
             _check_arrived(run, record)
-            contents = str(record.facts.get("contents", ""))
-            settle_final(run.job.store, Final(_fingerprint(run, sound, works), record.sha256, contents))
-            _tidy(run)
-            return rendered, Finished((*stages, *_stages(joined)), str(record.facts.get("left_out", "")))
+            contents, left_out = (str(record.facts.get(name, "")) for name in ("contents", "left_out"))
+            final = Final(_fingerprint(run, sound, works), record.sha256, contents, left_out=left_out)
+            settle_final(run.job.store, final)
+            _tidy(run, final)
+            return rendered, Finished((*stages, *_stages(joined)), left_out)
         failure = joined.outcome.parked[STITCH].message
         lost = _lost_units(run, [*works, *([conforming] if conforming else [])])
         if not lost and tried_again:
@@ -104,9 +111,11 @@ def stitch_work(
         job_dir=run.job_dir,
         inputs={
             "abi": str(STITCH_ABI),
-            "chunks": hashlib.sha256("".join(work.fingerprint for work in works).encode()).hexdigest()[:16],
+            "segments": content_digest(records[work.name] for work in works),
             "streams": sound.text,
             "container": suffix(run.config.out),
+            "container options": _options_text(run.config),
+            **versions("av", "ffmpeg"),
             "clip": run.inputs.clip.info.identity,
             "ref": run.inputs.ref.info.identity,
         },
@@ -117,6 +126,7 @@ def stitch_work(
         sound=heard,
         joined=_fingerprint(run, sound, works),
         picture=PicturePlan(works[0].video, works[0].pixel_format, works[0].encode.codec),
+        container_options=_container_options(run.config),
     )
 
 
@@ -130,6 +140,18 @@ def out_is_ours(config: JobConfig) -> bool:
     """OUT is, byte for byte, what this job directory says it published."""
     final = read_final(open_store(config.job_location))
     return final is not None and out_sha256(out_location(config)) in (final.sha256, *final.previous_sha256)
+
+
+def _joins_these(works: Sequence[RenderWork], found: Found, final: Final) -> bool:
+    """PURE: the film was joined of these units as they may be used and are now, as far as records tell; --clean takes them
+    away."""
+    reuse = sort_units(works, found)
+    if reuse.num_refused:
+        return False
+    joined = {r.inputs.get("segments") for r in found.records if r.work == STITCH and r.sha256 == final.sha256}
+    if reuse.todo or not joined or None in joined:  # None: of an earlier version
+        return True
+    return content_digest(reuse.done[work.name] for work in works) in joined
 
 
 def _conformed(run: JobRun, work: SoundWork, stages: list[StageReport]) -> Part:
@@ -207,21 +229,32 @@ def _made_by(record: Record) -> str:
 
 
 def _fingerprint(run: JobRun, soundtrack: Soundtrack, works: Sequence[RenderWork]) -> str:
-    """Hash of all that the joined file depends on: its units, the streams beside them, the container, the ref's times."""
-    times = run.inputs.ref.info.identity
-    parts = [str(STITCH_ABI), soundtrack.text, suffix(run.config.out), times, run.inputs.clip.info.identity]
+    """Hash of all that the joined file depends on: its units, the streams beside them, the container, the ref's times, and the
+    libraries that write it."""
+    films = [run.inputs.ref.info.identity, run.inputs.clip.info.identity]
+    container = [suffix(run.config.out), _options_text(run.config), *versions("av", "ffmpeg").values()]
+    parts = [str(STITCH_ABI), soundtrack.text, *container, *films]
     digest = hashlib.sha256()
     for part in (*parts, *(work.fingerprint for work in works)):
         digest.update(f"{len(part)}:{part}".encode())
     return digest.hexdigest()
 
 
-def _tidy(run: JobRun) -> None:
-    """Drop what only joining needed, and what killed attempts at it left; with --clean all segments and sound, those of earlier
-    settings too, with their records, so that nothing points at what is gone."""
+def _container_options(config: JobConfig) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(container_options(config.encode.preset, container_of(config.out)).items()))
+
+
+def _options_text(config: JobConfig) -> str:
+    return " ".join(f"{name}={value}" for name, value in _container_options(config))
+
+
+def _tidy(run: JobRun, final: Final) -> None:
+    """Drop what only joining needed, what killed attempts at it left, and what is known of other films; with --clean all
+    segments and sound, those of earlier settings too, with their records, so that nothing points at what is gone."""
     store = run.job.store
     drop_parts(out_location(run.config))
     store.remove(store.names(_PARTS_FOLDER))
+    drop_seams(store, final.sha256)
     if run.config.output.clean:
         made = ("done/render-", "done/sound-")
         store.remove([name for name in store.names("done") if name.startswith(made)])

@@ -16,7 +16,18 @@ from tasks.store import JobStore
 from tasks.work import STITCH, Record, Work, unit_of
 
 #: Inputs whose values tell people nothing, and inputs that change with others, which say it better.
-_DIGESTS = {"frame map", "frame map halo", "film geometry", "expected frames", "solve", "costs", "chunks", "sound plan"}
+_DIGESTS = {
+    "frame map",
+    "frame map halo",
+    "film geometry",
+    "expected frames",
+    "scans",
+    "solve",
+    "costs",
+    "segments",
+    "streams",
+    "sound plan",
+}
 _FOLLOWS_FROM = {"frame map halo": {"align.smooth_time", "align.warp"}, "film geometry": {"align.warp"}}
 #: Files that are read at once; a store far away answers many questions in the time of one.
 _AT_ONCE = 16
@@ -46,6 +57,8 @@ class Reuse:
     num_lost: int
     why_stale: dict[str, int]
     num_damaged: int = 0
+    num_refused: int = 0
+    """Of the stale ones: what holds replaced frames where the settings want none."""
 
     @property
     def has_news(self) -> bool:
@@ -102,19 +115,22 @@ def load_records(store: JobStore, works: Sequence[Work] | None = None) -> Found:
 def sort_units(works: Sequence[Work], found: Found) -> Reuse:
     """PURE: a unit is done when a record has its fingerprint and the blob is there in full size, and no damaged frame was
     replaced for it where the settings forbid that."""
-    by_fingerprint = {record.fingerprint: record for record in found.records}
+    alike: dict[tuple[str, str], list[Record]] = {}
     by_name: dict[str, list[Record]] = {}
     for record in found.records:
+        alike.setdefault((_kind(record.work), record.fingerprint), []).append(record)
         by_name.setdefault(record.work, []).append(record)
     done: dict[str, Record] = {}
     todo: list[Work] = []
-    lost, stale = 0, 0
+    lost, stale, refused = 0, 0, 0
     why: Counter[str] = Counter()
     for work in works:
-        match = by_fingerprint.get(work.fingerprint)
-        if match is not None and not may_be_used(match.facts, read_of(work)):
+        matches = alike.get((_kind(work.name), work.fingerprint), [])
+        usable = [record for record in matches if may_be_used(record.facts, read_of(work))]
+        match = usable[-1] if usable else None
+        if matches and not usable:
             todo.append(work)
-            stale += 1
+            stale, refused = stale + 1, refused + 1
             why[f"decode.on_corrupt repeat -> {read_of(work).on_corrupt}"] += 1
             continue
         if match is not None and found.blob_sizes.get(match.blob) == match.size_bytes:
@@ -125,7 +141,12 @@ def sort_units(works: Sequence[Work], found: Found) -> Reuse:
         if match is None and work.name in by_name:
             stale += 1
             why[_difference(work, by_name[work.name])] += 1
-    return Reuse(done, todo, stale, len(todo) - stale - lost, lost, dict(why.most_common()))
+    return Reuse(done, todo, stale, len(todo) - stale - lost, lost, dict(why.most_common()), num_refused=refused)
+
+
+def _kind(name: str) -> str:
+    """What a unit is beside its number, which changes with the bounds of chunks: "scan-clip" of "scan-clip-00012"."""
+    return name.rstrip("-0123456789")
 
 
 def without(reuse: Reuse, works: Sequence[Work], damaged: Collection[str]) -> Reuse:

@@ -171,7 +171,7 @@ def _fingerprint(config: JobConfig, inputs: Inputs, plan: SoundPlan, streams: tu
         pieces,
         film,
         container,
-        *(versions[n] for n in ("av", "numpy", "numba")),
+        *(versions[n] for n in ("av", "ffmpeg", "numpy", "numba")),
     )
     digest = hashlib.sha256()
     for part in parts:

@@ -90,7 +90,7 @@ def _packets(out: str, path: Path, store: JobStore, final: Final) -> Verified:
 
 def _pictures(out: str, path: Path, store: JobStore, final: Final, full: bool) -> Verified:
     """What the picture is encoded as, all its packets, and what is shown where segments meet."""
-    seams = read_seams(store, final.fingerprint)
+    seams = read_seams(store, final.sha256)
     if seams is None or not seams.known():
         return Verified(out, (), (), (f"pictures: {_EARLIER}",))
     ref: FrameIndex = read_probe(store, "ref").index

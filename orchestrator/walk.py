@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
-from orchestrator.alignment import Alignment, summarise_alignment
+from orchestrator.alignment import summarise_alignment
 from orchestrator.config import JobConfig
 from orchestrator.damagereport import summarise_damage
 from orchestrator.decodereport import summarise_decoding
@@ -31,7 +31,7 @@ from orchestrator.soundtrack import Soundtrack, choose_soundtrack
 from orchestrator.stopping import StopRequest
 from orchestrator.syncing import Synced, sync_films
 from orchestrator.works import plan_job, render_works
-from tasks.work import RenderWork
+from tasks.work import Record, RenderWork
 from vsalign.framemap import FrameMap
 
 
@@ -52,7 +52,7 @@ def render(config: JobConfig, ui: Ui, stop: StopRequest, resuming: bool = False)
         rendered = do_units(run, "render", "chunks", works if finished is None else [], kind="spatial")
         if finished is None and not rendered.outcome.parked:
             rendered, finished = finish(run, works, rendered, sound)
-        report = _report(run, synced, rendered, finished, _alignment(run, works, rendered), sound)
+        report = _report(run, synced, rendered, finished, _records(run, works, rendered), sound)
         run.job.store.replace("report.json", (json.dumps(report.to_json(), indent=1) + "\n").encode())
         run.job.store.replace("report.txt", format_report(report.to_json()).encode())
         if finished is not None:
@@ -102,9 +102,10 @@ def _report(
     synced: Synced,
     rendered: UnitsDone,
     finished: Finished | None,
-    alignment: Alignment | None,
+    records: Sequence[Record],
     sound: Soundtrack,
 ) -> Report:
+    """``records``: those of all chunks that are there, done now or before."""
     parked = {_chunk_text(run.plan, name): failure.message for name, failure in rendered.outcome.parked.items()}
     return Report(
         out=run.config.out,
@@ -121,19 +122,18 @@ def _report(
         audio=run.inputs.choice.sound_from,
         sound=sound.describe(),
         streams=(*run.inputs.choice.lines(), *([f"left out: {finished.left_out}"] if finished and finished.left_out else [])),
-        notices=(*run.inputs.notices, *filter(None, [build_notice(rendered.records, run.config.encode.settings().codec)])),
-        alignment=alignment,
+        notices=(*run.inputs.notices, *filter(None, [build_notice({record.work: record for record in records}, run.config.encode.settings().codec)])),
+        alignment=summarise_alignment(records, run.config.align),
         edits=synced.edits,
         run=run.ledger.facts(),
-        decoding=summarise_decoding(rendered.records.values(), run.inputs, run.config.read_settings().hwaccel == "auto"),
-        damage=summarise_damage([*synced.records, *rendered.records.values()], run.inputs),
+        decoding=summarise_decoding(records, run.inputs, run.config.read_settings().hwaccel == "auto"),
+        damage=summarise_damage([*synced.records, *records], run.inputs),
     )
 
 
-def _alignment(run: JobRun, works: Sequence[RenderWork], rendered: UnitsDone) -> Alignment | None:
+def _records(run: JobRun, works: Sequence[RenderWork], rendered: UnitsDone) -> tuple[Record, ...]:
     """A job that is finished already does no units, but their records, if they were not cleaned away, are there."""
-    records = rendered.records or sort_units(works, load_records(run.job.store)).done
-    return summarise_alignment(records.values(), run.config.align)
+    return tuple((rendered.records or sort_units(works, load_records(run.job.store)).done).values())
 
 
 def _chunk_text(plan: Plan, name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -48,6 +48,7 @@ def solve_work(plan: Plan, inputs: Inputs, config: JobConfig, scans: Mapping[str
             "clip": identity(inputs.clip.info),
             "ref": identity(inputs.ref.info),
             "sync.tr": str(settings.temporal_radius),
+            "scans": content_digest(scans[_scan_name(scan)] for scan in plan.scans),
             **versions("numpy"),
         },
         num_frames=len(inputs.ref.index),
@@ -198,6 +199,12 @@ def versions(*names: str) -> WorkInputs:
     """The versions of libraries that a unit's result depends on."""
     here = library_versions()
     return {f"{name} version": here[name] for name in names}
+
+
+def content_digest(records: Iterable[Record]) -> str:
+    """A short hash of what the files of ``records`` hold: a unit made again, from a film that was repaired, may hold something
+    else under the same fingerprint."""
+    return hashlib.sha256("".join(record.sha256 for record in records).encode()).hexdigest()[:16]
 
 
 def digest(*arrays: npt.NDArray[np.int64]) -> str:

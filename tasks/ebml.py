@@ -33,6 +33,13 @@ def children(data: bytes, start: int = 0, stop: int | None = None) -> Iterator[E
         start = end
 
 
+def declared_end(data: bytes, element: Element) -> int:
+    """Where an element that was found in ``data`` says that it ends, which may lie beyond the bytes."""
+    _, at = _variable_length(data, element.start, keep_marker=True)
+    length, payload = _variable_length(data, at, keep_marker=False)
+    return payload + length
+
+
 def found(data: bytes, *path: int) -> Element | None:
     """The first element under ``path`` (ids from the outermost inwards), None where there is none."""
     element = Element(0, 0, 0, len(data))

@@ -13,14 +13,17 @@ _NAME = "final.json"
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """What was published: the hash of all it was made of, the file's own hash, and what it holds beside its picture (the text
-    of a :class:`tasks.contents.Contents`; "" in the note of an earlier version, which did not say)."""
+    """What was published: the hash of all it was made of, the file's own hash, and what was found beside its picture when it
+    was read back before that (the text of a :class:`tasks.contents.Contents`; "" in the note of an earlier version, which did
+    not say)."""
 
     fingerprint: str
     sha256: str
     contents: str = ""
     previous_sha256: tuple[str, ...] = ()
     """Of this job's earlier films, one of which is at OUT until this one is known to be there."""
+    left_out: str = ""
+    """In words, what of the chosen streams it has no place for."""
 
     @property
     def expected(self) -> Contents | None:

@@ -55,7 +55,7 @@ def gpu_is_here() -> bool:
     return torch is not None and bool(torch.cuda.is_available())
 
 
-# --- what is told
+# --- what is told of one attempt at a unit, from :func:`forget_told` to :func:`decode_facts`
 
 
 @dataclass(slots=True)
@@ -65,6 +65,11 @@ class _Told:
 
 
 _told: dict[str, _Told] = {}
+
+
+def forget_told() -> None:
+    """What an attempt left that failed is no other unit's."""
+    _told.clear()
 
 
 def count_frame(source: str) -> None:

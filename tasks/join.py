@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 
 from pydantic import TypeAdapter
 
+from tasks.colourcheck import colour_problems
 from tasks.commit import find_record, put_in_place, record_of, retire_result, whole_blob
 from tasks.errors import DamagedResults, StitchError, TaskError
 from tasks.final import Final, write_final
@@ -67,8 +68,12 @@ def join_film(work: StitchWork, attempt: Attempt, store: JobStore, on_frame: OnF
             facts: Facts = {"check_seconds": round(perf_counter() - started, 3)}
             segments = [SegmentPlan(str(file), each.ref_frames) for file, each in zip(files, parts, strict=False)]
             extras = work.extras.sound_at(str(files[-1])) if work.sound else work.extras
-            facts |= _write_verified(store, segments, extras, part, lambda n: share.reach(_CHECKED + (1 - _CHECKED) * n))
+            options = dict(work.container_options)
+            facts |= _write_verified(
+                store, segments, extras, options, part, lambda n: share.reach(_CHECKED + (1 - _CHECKED) * n)
+            )
             seams = Seams(work.joined, tuple(JoinedSegment(each.ref_frames, each.ends) for each in parts), work.picture)
+            _check_picture(seams, part)
             facts |= _check_seams(store, seams, part)
             return _published(work, attempt, store, part, seams, facts, started)
     finally:
@@ -110,12 +115,17 @@ def whole_files(store: JobStore, parts: Sequence[Part], on_share: Callable[[floa
 
 
 def _write_verified(
-    store: JobStore, segments: list[SegmentPlan], extras: Extras, part: Path, on_share: Callable[[float], None]
+    store: JobStore,
+    segments: list[SegmentPlan],
+    extras: Extras,
+    options: Mapping[str, str],
+    part: Path,
+    on_share: Callable[[float], None],
 ) -> Facts:
     """Write ``part`` and look whether it is what was planned; returns how long each took, what the film holds and what not."""
     ref, started = read_probe(store, "ref").index, perf_counter()
     last = int(ref.duration[-1])
-    made = stitch(segments, ref.pts, ref.time_base, last, str(part), extras, lambda done: on_share(done / len(ref)))
+    made = stitch(segments, ref.pts, ref.time_base, last, str(part), extras, lambda done: on_share(done / len(ref)), options)
     written = perf_counter()
     found = verify(str(part), ref.pts, ref.time_base, made.contents)
     if found.problems:
@@ -127,6 +137,13 @@ def _write_verified(
         "contents": found.contents.to_json(),
         "left_out": "; ".join([*left_out, *found.lost]),
     }
+
+
+def _check_picture(seams: Seams, part: Path) -> None:
+    """Colour, shape of pixels, rotation and brightness are those the segments were encoded with."""
+    picture = seams.picture
+    if picture and (problems := colour_problems(str(part), picture.video, picture.pixel_format, picture.codec)):
+        raise StitchError("the joined film's picture is not as planned: " + "; ".join(problems))
 
 
 def _check_seams(store: JobStore, seams: Seams, part: Path) -> Facts:
@@ -142,8 +159,9 @@ def _published(
 ) -> Record:
     sha256, size = file_sha256(part), part.stat().st_size
     _parts(store, work)
-    write_seams(store, seams)
-    write_final(store, Final(work.joined, sha256, str(facts.get("contents", ""))))
+    write_seams(store, sha256, seams)
+    contents, left_out = (str(facts.get(name, "")) for name in ("contents", "left_out"))
+    write_final(store, Final(work.joined, sha256, contents, left_out=left_out))
     _parts(store, work)
     publish_out(part, work.out, sha256)
     seconds = perf_counter() - started

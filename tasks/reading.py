@@ -9,7 +9,7 @@ from tasks.decode import FrameReader
 from tasks.fieldplan import as_coded
 from tasks.fieldreader import FieldReader
 from tasks.gpureader import gpu_reader
-from tasks.hwaccel import decode_facts, read_of
+from tasks.hwaccel import decode_facts, forget_told, read_of
 from tasks.messages import AS_IT_IS, Probe, ReadSettings, Role
 from tasks.sources import read_probe
 from tasks.store import JobStore
@@ -38,6 +38,7 @@ class Readers(ExitStack):
 
     def __init__(self) -> None:
         super().__init__()
+        forget_told()
         self._opened: list[tuple[Role, Probe, Reader]] = []
 
     def open(self, store: JobStore, role: Role, read: ReadSettings) -> tuple[Probe, Reader]:

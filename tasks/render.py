@@ -14,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 
 from tasks.align import Aligned, lay, observe_pair, parked, settled_warp, without_detail
+from tasks.colourcheck import colour_problems
 from tasks.encode import SegmentWriter
 from tasks.errors import SegmentMismatch
 from tasks.gather import Pair, pairs_of, runs_of, substitutes_of
@@ -122,6 +123,8 @@ def render_chunk(
         raise SegmentMismatch(segment.path, "number of frames", len(work.ref_frames), segment.num_frames)
     facts = {"header_sha256": segment.header_sha256, **tally.facts(), **steps.facts(), **readers.facts()}
     started = perf_counter()
+    if problems := colour_problems(segment.path, work.video, work.pixel_format, work.encode.codec):
+        raise SegmentMismatch(segment.path, "its picture", "as planned", "; ".join(problems))
     ends = segment_ends(segment.path)
     return path, {**facts, **ends.facts(), "ends_seconds": round(perf_counter() - started, 3)}
 

@@ -27,7 +27,7 @@ from tasks.store import JobStore
 from tasks.timing import rounded_pts
 from vsalign.picture import ColourTags
 
-_NAME = "seams.json"
+_FOLDER = "seams"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +97,30 @@ def check_seams(path: str, pts: npt.NDArray[np.int64], time_base: Fraction, seam
     return SeamCheck(tuple(problems), len(seams.segments) - 1, looked_at)
 
 
-def write_seams(store: JobStore, seams: Seams) -> None:
-    """Keep what is known of the segments of the film that is about to be published: they themselves may be deleted."""
-    store.replace(_NAME, seams.to_json())
+def write_seams(store: JobStore, sha256: str, seams: Seams) -> None:
+    """Keep what is known of the segments of the film with hash ``sha256``, which is about to be published: they themselves may
+    be deleted.
+
+    What is known of the film at OUT is kept beside it: a kill may leave that one there.
+    """
+    store.replace(_name(sha256), seams.to_json())
 
 
-def read_seams(store: JobStore, joined: str) -> Seams | None:
-    """What is known of the segments of the film that final.json calls ``joined``; None for another film, or one that an earlier
-    version joined."""
+def read_seams(store: JobStore, sha256: str) -> Seams | None:
+    """What is known of the segments of the film with hash ``sha256``; None for one that an earlier version joined."""
     try:
-        seams = Seams.from_json(store.read(_NAME) or b"")
+        return Seams.from_json(store.read(_name(sha256)) or b"")
     except ValueError:
         return None
-    return seams if seams.joined == joined else None
+
+
+def drop_seams(store: JobStore, but_of: str) -> None:
+    """Forget the segments of all films but the one with hash ``but_of``."""
+    store.remove([name for name in store.names(_FOLDER) if name != _name(but_of)])
+
+
+def _name(sha256: str) -> str:
+    return f"{_FOLDER}/{sha256[:DIGITS]}.json"
 
 
 def check_packets(path: str, pts: npt.NDArray[np.int64], time_base: Fraction, seams: Seams) -> tuple[str, ...]:

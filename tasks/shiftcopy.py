@@ -20,6 +20,8 @@ from tasks.streamplan import Origin
 
 #: The longest start-up of a common audio codec (Opus: 80 ms at most) with room to spare.
 _PRIMING_SECONDS = Fraction(1, 10)
+#: An event that is to be shown for longer stays until the next one; some programs write the largest number there is.
+_LONGEST_SECONDS = 86_400
 
 
 def shifted_packets(
@@ -73,6 +75,8 @@ def _sound_moved(packet: Packet[Any], shift: int, origin: Origin, last: dict[int
         return False
     dts = max(dts, last[index] + 1) if index in last else dts
     pts = packet.pts + shift if packet.pts is not None else dts
+    if not packet.duration and index in last:
+        packet.duration = dts - last[index]  # mp4 would end before a last packet without one
     packet.dts, packet.pts, last[index] = dts, max(pts, dts), dts
     return True
 
@@ -81,6 +85,8 @@ def _event_moved(packet: Packet[Any], shift: int, origin: Origin) -> bool:
     given = packet.pts if packet.pts is not None else packet.dts
     if given is None or origin.is_over((given + shift) * packet.time_base):
         return False
+    if packet.duration and packet.duration * packet.time_base > _LONGEST_SECONDS:
+        packet.duration = 0
     start, stop = given + shift, given + shift + (packet.duration or 0)
     if start < 0 and stop <= 0:
         return False

@@ -12,10 +12,11 @@ from __future__ import annotations
 import heapq
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from operator import itemgetter
+from types import MappingProxyType
 
 import av
 import numpy as np
@@ -65,11 +66,13 @@ def stitch(
     out_path: str,
     extras: Extras = NO_EXTRAS,
     on_progress: Callable[[int], None] | None = None,
+    options: Mapping[str, str] = MappingProxyType({}),
 ) -> StitchResult:
     """Join segments to one film and add the ``extras``. ``pts`` (ticks of ``time_base``) times all ref frames, the last of
     which is shown for ``last_duration`` ticks. Equal inputs give equal bytes; only ``out_path`` is written.
 
-    ``on_progress`` gets the number of frames written so far. Raises StitchError when segments and plan do not make one film.
+    ``on_progress`` gets the number of frames written so far, the muxer ``options``. Raises StitchError when segments and plan
+    do not make one film.
     """
     container = container_of(out_path)
     check_plan(segments, pts)
@@ -78,7 +81,7 @@ def stitch(
     delay = _promised_delay(segments[0].path)
     while True:
         try:
-            return _write(film, delay, out_path, extras, on_progress or (lambda frames: None))
+            return _write(film, delay, out_path, extras, options, on_progress or (lambda frames: None))
         except MoreDelayNeeded as needed:
             delay = needed.delay  # rare: the codec's header promised less reordering than it does
         except av.FFmpegError as error:
@@ -102,10 +105,12 @@ def _segment(path: str, options: dict[str, str]) -> Iterator[tuple[InputContaine
         raise StitchError(f"{path}: segment cannot be read ({error})") from error
 
 
-def _write(film: Film, delay: int, out_path: str, extras: Extras, on_progress: Callable[[int], None]) -> StitchResult:
+def _write(
+    film: Film, delay: int, out_path: str, extras: Extras, options: Mapping[str, str], on_progress: Callable[[int], None]
+) -> StitchResult:
     with ExitStack() as files:
         others = files.enter_context(ExtraStreams(extras, film.moved * film.time_base, film.stop_seconds))
-        out = files.enter_context(_output(out_path, film.time_base, others.sample_rates))
+        out = files.enter_context(_output(out_path, film.time_base, others.sample_rates, options))
         with _segment(film.segments[0].path, {}) as (_, first):
             shape = first.sample_aspect_ratio or Fraction(1)
             size, shape_last = (first.width, first.height), out.format.name == "matroska" and needs_pixel_shape(first, shape)
@@ -124,8 +129,8 @@ def _write(film: Film, delay: int, out_path: str, extras: Extras, on_progress: C
     return StitchResult(out_path, len(film.pts), os.path.getsize(out_path), others.contents(), dict(others.left_out))
 
 
-def _output(path: str, time_base: Fraction, sample_rates: Sequence[int]) -> OutputContainer:
-    container, options = container_of(path), {"fflags": "+bitexact", "max_interleave_delta": str(_MOST_WAIT)}
+def _output(path: str, time_base: Fraction, sample_rates: Sequence[int], wanted: Mapping[str, str]) -> OutputContainer:
+    container, options = container_of(path), {**wanted, "fflags": "+bitexact", "max_interleave_delta": str(_MOST_WAIT)}
     if container == "matroska":
         # Else an audio codec's priming, which lies before zero, would move every frame later.
         options["avoid_negative_ts"] = "disabled"

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
-from operator import itemgetter
 from typing import Any
 
 import av
@@ -17,6 +16,7 @@ from av.packet import Packet
 from av.stream import AttachmentStream, Disposition, Stream
 from av.video.stream import VideoStream
 
+from tasks.chaptercopy import as_pyav_has_them, marks_of, moved_chapters
 from tasks.contents import AttachmentSum, ChapterMark, Contents, Label
 from tasks.eventcopy import planned_events
 from tasks.openfilm import open_container
@@ -25,12 +25,14 @@ from tasks.shiftcopy import shifted_packets
 from tasks.streamcheck import RunningSum, attachment_sum, codec_name
 from tasks.streamlabels import labels_of, language_of, tags_of, usable_timecode, written_labels
 from tasks.streamplan import Extras, Origin, Pick
-from tasks.streamtimes import by_time, moved_chapter
+from tasks.streamtimes import by_time
 
 #: Decode time in seconds (to sort by, never to store), packet with its final integer times.
 type Timed = tuple[float, Packet[Any]]
 
 _NO_SHIFT = Fraction(0)
+#: How long an event is shown that does not say it, unless another follows before.
+_UNKNOWN_SECONDS = 5
 _MIMETYPES = {"png": "image/png", "mjpeg": "image/jpeg", "bmp": "image/bmp", "gif": "image/gif", "webp": "image/webp"}
 _MIMETYPES["tiff"] = "image/tiff"
 
@@ -57,6 +59,7 @@ class ExtraStreams:
         self._picture: Label = ()
         self._labels: list[Label] = []
         self._covers: list[tuple[Stream, Packet[Any]]] = []
+        self._container = ""
         self.left_out: Counter[str] = Counter()
 
     def __enter__(self) -> ExtraStreams:
@@ -78,6 +81,7 @@ class ExtraStreams:
 
     def add_to(self, out: OutputContainer, picture: Stream, is_constant_rate: bool) -> None:
         """Add all streams behind ``picture``, and chapters, tags and the picture's own labels. Nothing is muxed yet."""
+        self._container = out.format.name
         for pick in self._extras.of_kind("audio", "subtitle"):
             source = self._source(pick)
             self._outs[pick] = out.add_stream_from_template(source, opaque=True)
@@ -141,35 +145,12 @@ class ExtraStreams:
         self._tags, self._picture = tags, label
 
     def _set_chapters(self, out: OutputContainer, origin: Origin, source: InputContainer) -> None:
-        kept = []
-        for chapter in sorted(source.chapters(), key=lambda each: each["start"] * (each["time_base"] or 0)):
-            time_base = chapter["time_base"] or Fraction(1)
-            start, stop = chapter["start"] * time_base, chapter["end"] * time_base
-            at = _chapter_start(origin, start, stop)
-            if at is None:
-                self.left_out[f"{origin.role} chapters"] += 1
-            else:
-                end = stop + origin.shift_seconds if origin.plan is None else None
-                kept.append((at, end, chapter["metadata"].get("title", "")))
-        kept.sort(key=itemgetter(0))
-        following = [*(at for at, _, _ in kept[1:]), self._stop][: len(kept)]
-        marks = [
-            (round(at * 1000), round(max(until if end is None else end, at) * 1000), title)
-            for (at, end, title), until in zip(kept, following, strict=True)
-        ]
-        out.set_chapters(
-            [
-                {
-                    "id": number,
-                    "start": start,
-                    "end": end,
-                    "time_base": Fraction(1, 1000),
-                    "metadata": {"title": title} if title else {},
-                }
-                for number, (start, end, title) in enumerate(marks, 1)
-            ]
-        )
-        self._chapters = tuple(ChapterMark(start / 1000, title) for start, _, title in marks)
+        given = source.chapters()
+        kept = moved_chapters(given, origin, self._stop, out.format.name)
+        if lost := len([each for each in given if moved_chapters([each], origin, self._stop, "matroska") == []]):
+            self.left_out[f"{origin.role} chapters"] = lost
+        out.set_chapters(as_pyav_has_them(kept, out.format.name))  # type: ignore[arg-type]
+        self._chapters = marks_of(kept)
 
     def cover_packets(self) -> Iterator[Packet[Any]]:
         """What mp4 and mov take as pictures; to be muxed first."""
@@ -201,6 +182,9 @@ class ExtraStreams:
                 assert packet.dts is not None
                 # Events may begin together, but none before one that the muxer has had.
                 packet.pts = packet.dts = last[index] = max(packet.dts, last.get(index, packet.dts))
+                if self._container != "matroska" and not packet.duration:
+                    # mp4 would end before a last event without one.
+                    packet.duration = round(_UNKNOWN_SECONDS / packet.time_base)
             if self._sums[pick].take(packet):
                 packet.stream = self._outs[pick]
                 yield seconds, packet
@@ -219,17 +203,6 @@ def _later(origin: Origin, seconds: Fraction) -> Origin:
 
 def _without_timecode(label: Label) -> Label:
     return tuple((name, value) for name, value in label if name != "timecode")
-
-
-def _chapter_start(origin: Origin, start: Fraction, stop: Fraction) -> Fraction | None:
-    """Seconds of the film; None for one that is over before the film begins, or begins when it is over."""
-    if origin.plan is not None:
-        at = moved_chapter(origin.plan, float(start), float(stop))
-        return None if at is None else max(Fraction(round(at * 10**6), 10**6) + origin.shift_seconds, Fraction(0))
-    start, stop = start + origin.shift_seconds, stop + origin.shift_seconds
-    if origin.is_over(start) or (stop <= 0 and start < 0):
-        return None
-    return max(start, Fraction(0))
 
 
 def all_sound(

@@ -61,7 +61,8 @@ class Extras:
         return replace(self, origins=tuple(there))
 
     def text(self) -> str:
-        """All that the joined file's bytes depend on, the films' own identities aside."""
+        """All of these that the joined file's bytes depend on: not the paths, which stand for films and units that count by
+        their own identities."""
         origins = [
             (o.role, str(o.shift_seconds), str(o.stop_seconds), repr(o.plan) if o.plan is not None else "")
             for o in self.origins

@@ -29,6 +29,7 @@ from tasks.ebml import (
     VIDEO,
     Element,
     children,
+    declared_end,
     encoded,
     encoded_real,
     encoded_whole,
@@ -51,6 +52,8 @@ def fill_room(path: str, width: int, height: int, sample_aspect_ratio: Fraction 
     """Replace the ``ROOM`` track name of a Matroska file by the display size and ``hdr``; StitchError when it is not there."""
     with open(path, "r+b") as file:
         head = file.read(_HEAD_BYTES)
+        if tracks := found(head, SEGMENT, TRACKS):  # of subtitles whose styles fill a book there is more
+            head += file.read(max(declared_end(head, tracks) - len(head), 0))
         file.seek(0)
         file.write(filled(head, width, height, sample_aspect_ratio, hdr))
 
@@ -63,6 +66,8 @@ def filled(head: bytes, width: int, height: int, sample_aspect_ratio: Fraction, 
     track = next((e for e in inside if e.id == TRACK and e.start < name < e.end), None)
     if tracks is None or track is None:
         raise StitchError("the finished file has no room for its display size and light level")
+    if declared_end(head, tracks) != tracks.end:
+        raise StitchError("the finished file ends amid its tracks")
     display = _display_size(width, height, sample_aspect_ratio) if sample_aspect_ratio != 1 else b""
     body = _changed_track(head, track, display, _light(hdr))
     return _with_checksum(head[: track.payload] + body + head[track.end :], tracks)

@@ -202,7 +202,9 @@ class StitchWork(Work):
     joined: str
     """What final.json calls this film: a hash of all that it is made of."""
     picture: PicturePlan | None = None
-    """What the segments were encoded as, for a later check."""
+    """What the segments were encoded as, which the film is held against."""
+    container_options: tuple[tuple[str, str], ...] = ()
+    """Options of the output's muxer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

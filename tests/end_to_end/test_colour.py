@@ -8,11 +8,14 @@ import av
 import numpy as np
 import pytest
 
+import tasks.encode
+import tasks.render
 from orchestrator.cli import run
 from tasks.colourcheck import bitstream_hdr
 from tasks.probe import parse_source, probe
 from tests.films import film, graded, write_film
 from tests.hdrfilm import HDR10, P3_DISPLAY, P3_NUMBERS, ffprobe, numbers, side_data, write_hdr10
+from vsalign.picture import ColourTags
 
 FRAMES, OFFSET = 48, 3
 
@@ -109,3 +112,23 @@ def luma_of(path: str) -> np.ndarray:
 def similarity(one: np.ndarray, other: np.ndarray) -> float:
     pairs = zip(one[:, 8:-8, 8:-8], other[:, 8:-8, 8:-8], strict=True)
     return float(np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs]))
+
+
+def test_segments_and_a_film_of_the_wrong_colour_are_found_before_anything_is_published(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ["render", "sdr.mkv", "ref.mkv", "-o", "wrong.mkv", "--pool", "local", "--no-sync", "--no-warp", "--crf", "30"]
+    monkeypatch.setattr(tasks.encode, "output_colour", lambda *_: ColourTags(9, 16, 9, 1, 1))
+    assert run(given) == 1
+    assert "its picture is primaries 9" in capsys.readouterr().err and not Path("wrong.mkv").exists()
+    monkeypatch.setattr(tasks.render, "colour_problems", lambda *_: ())
+    assert run(given) == 1
+    said = capsys.readouterr().err
+    assert "the joined film's picture is not as planned: primaries 9" in said and not Path("wrong.mkv").exists()
+
+
+def test_a_film_for_the_web_has_its_index_first_and_is_as_planned(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    render("sdr.mkv", "ref.mkv", "web.mp4", "--preset", "web", "--no-sync", "--no-warp")
+    data = Path("web.mp4").read_bytes()
+    assert 0 < data.index(b"moov") < data.index(b"mdat")
+    assert run(["verify", "web.mp4"]) == 0, capsys.readouterr().err

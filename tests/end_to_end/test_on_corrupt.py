@@ -105,6 +105,24 @@ def test_a_job_whose_films_are_whole_does_not_depend_on_the_policy(here: Path) -
     assert json.loads((JOB / "report.json").read_bytes())["damage"] == {}
 
 
+def test_a_film_repaired_in_its_middle_is_done_anew_where_it_was_damaged(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that tells one file from another changes with it: of a long film its ends and its table of packets do."""
+    monkeypatch.setattr("tasks.packets._MIB", 1 << 10)
+    assert render("--on-corrupt", "repeat") == 0
+    repeated, damaged = linear_hashes(Path("out.mkv")), probe(parse_source("clip.mkv")).info.identity
+    Path("whole.mkv").replace("clip.mkv")
+    assert probe(parse_source("clip.mkv")).info.identity == damaged
+    assert render("--overwrite") == 0
+    solves = records("solve")
+    assert len(solves) == 2 and solves[0].inputs["scans"] != solves[1].inputs["scans"]
+    assert not any(record.facts.get("replaced_clip") for record in records("render"))
+    repaired = linear_hashes(Path("out.mkv"))
+    assert {25, 26} <= {n for n in range(NUM) if repaired[n] != repeated[n]} <= set(range(CHUNK, 2 * CHUNK))
+    assert render("--overwrite") == 0
+    stages = [stage["name"] for stage in json.loads((JOB / "report.json").read_bytes())["stages"]]
+    assert stages == ["scan", "solve", "render"], "finished already: nothing to join"
+
+
 def test_an_image_sequence_is_rendered_as_the_film_it_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = probe(parse_source("whole.mkv"))
     with FrameReader(found) as reader:

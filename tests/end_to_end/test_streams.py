@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,8 @@ def test_an_mp4_or_mov_ref_gives_all_it_has_to_one_like_it(here: Path, ending: s
     assert packet_payloads(out, "subtitle") == packet_payloads(ref, "subtitle") and len(packet_payloads(out, "subtitle")) == 1
     assert [b"".join(rows) for rows in packet_payloads(out)] == [b"".join(rows) for rows in packet_payloads(ref)]
     found, given = contents_of(str(out)), contents_of(str(ref))
-    assert [*content_problems(found, given), *label_problems(found, given)] == [] and len(found.chapters) == 3
+    given = replace(given, chapters=(*given.chapters[:2], replace(given.chapters[2], title="Chapter 3")))
+    assert [*content_problems(found, given), *label_problems(found, given)] == []
     shown = [probe(Source(str(path))) for path in (out, ref)]
     assert np.array_equal(*(each.index.pts * each.index.time_base for each in shown))
 
@@ -304,8 +306,10 @@ def test_the_way_out_that_is_named_is_one(here: Path):
     found = contents_of("out.mp4")
     assert [s.codec for s in found.streams] == ["aac", "flac"]
     assert [(each.is_cover, each.sha256) for each in found.attachments] == [(True, hashlib.sha256(COVER).hexdigest())]
-    lost = json.loads(Path("out.mp4.vsalign/report.json").read_text())["streams"][-1]
-    assert lost == "left out: of the tags are lost: director 'N. N.'"
+    for _ in range(2):
+        lost = json.loads(Path("out.mp4.vsalign/report.json").read_text())["streams"][-1]
+        assert lost == "left out: of the tags are lost: director 'N. N.'"
+        assert run(["resume", "out.mp4.vsalign", "--quiet"]) == 0, "which writes the report again"
 
 
 def test_streams_that_cannot_be_copied_are_named(here: Path, capsys: pytest.CaptureFixture[str]):

@@ -12,7 +12,9 @@ import av
 import pytest
 from av.packet import Packet
 
+import tasks.join
 from orchestrator.cli import run
+from tasks.errors import StitchError
 from tests.films import film, write_film
 from tests.synth import LOSSLESS_H264, Audio, Video, make_film
 
@@ -199,9 +201,31 @@ def test_it_works_after_clean_and_for_a_film_that_was_moved_and_as_json(
     assert run(["verify", str(moved), "--job", str(tmp_path / "out.mkv.vsalign"), "--json", "--full"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["problems"] == [] and said["left_out"] == [] and "pictures at start, end and 4 seams" in said["as_planned"]
-    (tmp_path / "out.mkv.vsalign" / "seams.json").write_bytes(b"{")
+    for note in (tmp_path / "out.mkv.vsalign" / "seams").iterdir():
+        note.write_bytes(b"{")
     assert run(["verify", str(moved), "--job", str(tmp_path / "out.mkv.vsalign")]) == 0
     assert "not checked: pictures: an earlier version made this film" in capsys.readouterr().out
+
+
+def test_the_old_film_is_known_until_another_one_is_published(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Stopped between the notes of a new film: the old one is still there, and is checked whole."""
+
+    def stopped(*_: object) -> None:
+        raise StitchError("stopped")
+
+    out, job = tmp_path / "out.mkv", tmp_path / "out.mkv.vsalign"
+    given = ["render", str(films / "clip.mkv"), str(films / "ref.mkv"), "-o", str(out), *FIXED]
+    assert run(given) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks.join, "write_final", stopped)
+        assert run([*given, "--overwrite", "--crf", "30"]) == 1
+    capsys.readouterr()
+    assert len(list((job / "seams").iterdir())) == 2
+    assert run(["verify", str(out)]) == 0 and "not checked" not in capsys.readouterr().out
+    assert run(["resume", str(job), "--quiet"]) == 0 and len(list((job / "seams").iterdir())) == 1
+    assert run(["verify", str(out)]) == 0 and "not checked" not in capsys.readouterr().out
 
 
 def test_a_film_that_is_no_film_is_told(films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

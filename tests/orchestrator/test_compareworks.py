@@ -35,7 +35,7 @@ def units(
     plan, _ = plan_job(config, inputs, choose_bounds(inputs.clip.index, inputs.ref.index, 25, 1))
     solved = FrameMap.of_clip_frames(np.arange(NUM_FRAMES) if clip_frame is None else clip_frame, NUM_FRAMES)
     works = compare_works(plan, inputs, config, solved, geometry, "job")
-    records = {unit.name: record(of=unit) for unit in works}
+    records = {unit.name: record(of=unit, sha256=unit.fingerprint) for unit in works}
     return works, choose_work(inputs, config, works, records, record(of=work("solve", **solve)), "job")
 
 
@@ -115,3 +115,13 @@ def test_the_plan_shows_what_is_compared_and_the_estimate_has_room_for_it(precis
     assert f"{metric.name} compares each of the 4 chunks" in plan_table(plan, inputs, need, 1)[1]
     assert plan_json(plan, inputs_of(), plain, 1, ["f"] * 4)["compare"] is None
     assert "compares" not in plan_table(plan, inputs_of(), plain, 1)[1]
+
+
+def test_costs_that_came_out_otherwise_under_the_same_names_are_chosen_from_anew() -> None:
+    works, _ = units(sync(), PLUGIN)
+    inputs = replace(inputs_of(), metric=PLUGIN)
+    chosen = [
+        choose_work(inputs, sync(), works, {u.name: record(of=u, sha256=sha) for u in works}, record(of=work("solve")), "job")
+        for sha in ("aa", "aa", "bb")
+    ]
+    assert chosen[0].fingerprint == chosen[1].fingerprint != chosen[2].fingerprint

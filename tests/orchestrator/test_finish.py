@@ -11,18 +11,26 @@ from types import SimpleNamespace
 import pytest
 
 import orchestrator.outcheck
+import orchestrator.soundtrack
+import orchestrator.works
+from orchestrator.config import JobConfig
 from orchestrator.estimate import Estimate, estimate
-from orchestrator.finish import out_is_ours, stitch_work
+from orchestrator.finish import _joins_these, out_is_ours, stitch_work
 from orchestrator.outcheck import check_disk
+from orchestrator.resume import Found
 from orchestrator.sighting import sight_of
 from orchestrator.soundtrack import Soundtrack
 from orchestrator.streamchoice import Choice, Chosen
+from orchestrator.works import content_digest
+from tasks.commit import library_versions
 from tasks.final import Final, settle_final, write_final
 from tasks.localstore import LocalStore
 from tasks.messages import StreamInfo
 from tasks.sight import see
+from tasks.soundplan import SoundPlan
 from tasks.store import file_sha256
 from tasks.streamplan import NO_EXTRAS
+from tasks.work import Record, StitchWork
 from tests.factories import config_of, inputs_of, record, work
 from vsalign.errors import InputError
 
@@ -56,8 +64,9 @@ def test_the_film_that_is_being_replaced_is_ours_too(store: LocalStore):
     assert not out_is_ours(config_of())
 
 
-def test_each_run_has_its_own_list_of_parts_and_takes_the_earlier_away(store: LocalStore):
-    run = SimpleNamespace(job=SimpleNamespace(store=store), job_dir=store.location, config=config_of(), inputs=inputs_of())
+def stitching(store: LocalStore, config: JobConfig) -> StitchWork:
+    """The unit that joins the film of one chunk."""
+    run = SimpleNamespace(job=SimpleNamespace(store=store), job_dir=store.location, config=config, inputs=inputs_of())
     unit = work("render-00000")
     chunk = SimpleNamespace(
         name=unit.name,
@@ -68,9 +77,54 @@ def test_each_run_has_its_own_list_of_parts_and_takes_the_earlier_away(store: Lo
         pixel_format="yuv420p",
         encode=SimpleNamespace(codec="libx264"),
     )
-    first, second = (stitch_work(run, [chunk], {unit.name: record(of=unit)}, Soundtrack(NO_EXTRAS), None) for _ in range(2))
+    return stitch_work(run, [chunk], {unit.name: record(of=unit)}, Soundtrack(NO_EXTRAS), None)
+
+
+def test_each_run_has_its_own_list_of_parts_and_takes_the_earlier_away(store: LocalStore):
+    first, second = (stitching(store, config_of()) for _ in range(2))
     assert first.fingerprint == second.fingerprint
     assert store.read(first.parts) is None and store.read(second.parts) is not None
+
+
+def test_for_the_web_the_index_comes_first_and_such_a_film_is_another_one(store: LocalStore):
+    plain, web = (
+        stitching(store, config_of(encode=encode).model_copy(update={"out": "out.mp4"})) for encode in ({}, {"preset": "web"})
+    )
+    assert plain.container_options == () and web.container_options == (("movflags", "+faststart"),)
+    assert web.inputs["container options"] == "movflags=+faststart"
+    assert web.joined != plain.joined and web.fingerprint != plain.fingerprint
+    assert stitching(store, config_of(encode={"preset": "web"})).container_options == (), "mkv"
+
+
+def test_the_film_and_its_sound_depend_on_the_ffmpeg_that_writes_them(store: LocalStore, monkeypatch: pytest.MonkeyPatch):
+    def made() -> tuple[str, ...]:
+        film, plan = stitching(store, config_of()), SoundPlan((), 0.0, 1.0)
+        return film.fingerprint, film.joined, orchestrator.soundtrack._fingerprint(config_of(), inputs_of(), plan, (1,))
+
+    before, other = made(), {**library_versions(), "ffmpeg": "another"}
+    for module in (orchestrator.works, orchestrator.soundtrack):
+        monkeypatch.setattr(module, "library_versions", lambda: other)
+    assert all(was != now for was, now in zip(before, made(), strict=True))
+
+
+def test_a_film_is_finished_as_long_as_it_is_of_the_units_that_are_there_and_may_be_used():
+    units = [work(f"render-{n:05d}", of=str(n)) for n in range(2)]
+    whole = [record(of=unit, sha256=f"{n}") for n, unit in enumerate(units)]
+    final = Final("fingerprint", "film")
+    joined = {"segments": content_digest(whole)}
+    film = record(of=work("stitch"), inputs=joined, sha256="film", blob="out.mkv")
+    damaged = replace(whole[1], facts={"replaced_clip": 1})
+
+    def finished(*records: Record) -> bool:
+        return _joins_these(units, Found(records, {each.blob: each.size_bytes for each in records}), final)
+
+    assert finished(*whole, film)
+    assert not finished(whole[0], damaged, film), "a frame was repeated, and these settings want none"
+    assert not finished(whole[0], replace(whole[1], sha256="anew"), film), "killed after the chunk was made again"
+    assert finished(film) and finished(whole[0], film), "cleaned away"
+    assert not finished(damaged, film)
+    assert finished(*whole), "killed before the film's record"
+    assert finished(*whole, replace(film, inputs={"chunks": "of an earlier version"}))
 
 
 def test_workers_have_to_see_the_job_its_sources_and_where_the_film_goes(store: LocalStore):

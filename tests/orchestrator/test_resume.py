@@ -66,6 +66,8 @@ def test_torn_records_are_put_aside_and_counted(tmp_path: Path):
 def test_digests_are_named_without_their_values_and_what_follows_from_a_setting_is_left_to_it():
     before = work(**{"frame map": "aa", "frame map halo": "bb", "align.smooth_time": "4"})
     rows = work(**{"frame map": "cc", "frame map halo": "dd", "align.smooth_time": "4"})
+    streams = work(**{"frame map": "aa", "frame map halo": "bb", "align.smooth_time": "4", "streams": "([('ref', '0')], [])"})
+    assert list(sort_units([streams], found(record(of=before))).why_stale) == ["streams"]
     radius = work(**{"frame map": "aa", "frame map halo": "ee", "align.smooth_time": "2"})
     assert list(sort_units([rows], found(record(of=before))).why_stale) == ["frame map, frame map halo"]
     assert list(sort_units([radius], found(record(of=before))).why_stale) == ["align.smooth_time 4 -> 2"]
@@ -147,3 +149,19 @@ def test_a_large_check_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(orchestrator.resume, "_SECONDS_BETWEEN_LINES", 0.0)
     assert not find_results(store, units, said.append).num_damaged
     assert said[0] == "checking 3 finished files, 0 GB" and len(said) == 4
+
+
+def test_a_scan_of_the_ref_is_not_taken_for_one_of_the_clip_that_is_the_same_film():
+    """What it showed in place of damaged frames is told of another film."""
+    clip, ref = work("scan-clip-00000"), work("scan-ref-00000")
+    assert clip.fingerprint == ref.fingerprint
+    assert list(sort_units([clip, ref], found(record(of=clip))).done) == [clip.name]
+
+
+def test_a_chunk_with_another_number_is_reused_and_of_two_the_one_that_may_be():
+    unit = work("render-00001")
+    made = record(of=work("render-00007"), blob="x")
+    damaged = record(of=work("render-00009"), blob="y", facts={"replaced_clip": 1})
+    reuse = sort_units([unit], found(made, damaged))
+    assert reuse.done == {unit.name: made} and not reuse.num_refused
+    assert sort_units([unit], found(damaged)).num_refused == 1

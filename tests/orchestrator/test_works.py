@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from orchestrator.config import JobConfig
 from orchestrator.inputs import Inputs
 from orchestrator.plan import Plan, choose_bounds, expected_clip_frames, make_plan
-from orchestrator.works import render_works, scan_works, shown, window_rows
-from tests.factories import config_of, inputs_of, probe_of
+from orchestrator.works import render_works, scan_works, shown, solve_work, window_rows
+from tests.factories import config_of, inputs_of, probe_of, record
 from vsalign.framemap import FrameMap
 
 NUM_FRAMES = 100  # of factories' films
@@ -203,3 +203,13 @@ def test_the_films_geometry_counts_only_where_frames_are_warped():
     still = config_of(align={"warp": False})
     assert first(still) == first(still, moved)
     assert first(config_of()) != first(config_of(), moved)
+
+
+def test_a_solve_depends_on_what_the_scans_hold():
+    """A film that is repaired keeps its name and, in the middle, its identity: only the scans made again tell."""
+    inputs = inputs_of()
+    plan = plan_of(inputs)
+    scans = {work.name: record(of=work) for work in scan_works(plan, inputs, config_of(), "job")}
+    repaired = {**scans, "scan-clip-00000": replace(scans["scan-clip-00000"], sha256="1" * 64)}
+    first, again, anew = (solve_work(plan, inputs, config_of(), each, "job").fingerprint for each in (scans, scans, repaired))
+    assert first == again != anew

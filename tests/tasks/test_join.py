@@ -13,15 +13,17 @@ import pytest
 import tasks.commit
 import tasks.join
 import tasks.room
-from tasks.errors import DamagedResults, StorageError, TaskError
+from tasks.errors import DamagedResults, StitchError, StorageError, TaskError
 from tasks.final import Final, read_final, settle_final, write_final
 from tasks.join import join_film, parts_to_json
 from tasks.localstore import LocalStore
 from tasks.outfile import publish_out
 from tasks.room import check_join_room, check_room
+from tasks.seamplan import PicturePlan, Seams
+from tasks.seams import drop_seams, read_seams, write_seams
 from tasks.streamplan import NO_EXTRAS
 from tasks.work import Attempt, Part, StitchWork
-from tests.factories import record, work
+from tests.factories import inputs_of, record, work
 from vsalign.frames import FrameRange
 
 UNITS = ("render-00000", "render-00001")
@@ -48,7 +50,7 @@ def store(tmp_path: Path) -> LocalStore:
 def stitching(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks.join, "_check_seams", lambda *_: {})
     monkeypatch.setattr(
-        tasks.join, "_write_verified", lambda store, segments, audio, part, told: part.write_bytes(b"film") and {}
+        tasks.join, "_write_verified", lambda store, segments, audio, options, part, told: part.write_bytes(b"film") and {}
     )
 
 
@@ -78,6 +80,23 @@ def test_the_film_is_published_with_the_hash_that_is_known(store: LocalStore, st
     monkeypatch.setattr(tasks.join, "publish_out", lambda *given: told.append(given[2:]) or publish_out(*given))
     assert join(stitch, store).sha256 == FILM and told == [(FILM,)]
     assert Path(stitch.out).read_bytes() == b"film"
+
+
+def test_a_film_that_looks_otherwise_than_planned_is_not_published(store: LocalStore, stitch: StitchWork):
+    picture = PicturePlan(inputs_of().video, "yuv420p", "libx264")
+    with pytest.raises(StitchError, match=r"the joined film's picture is not as planned: it cannot be read"):
+        join(replace(stitch, picture=picture), store)
+    assert Path(stitch.out).read_bytes() == b"old" and read_final(store) is None
+
+
+def test_what_is_known_of_a_film_is_kept_until_another_one_is_settled(store: LocalStore):
+    """As verify needs it after a kill between the notes of a new film."""
+    old, new = Seams("old", ()), Seams("new", ())
+    write_seams(store, "0" * 64, old)
+    write_seams(store, "1" * 64, new)
+    assert (read_seams(store, "0" * 64), read_seams(store, "1" * 64)) == (old, new)
+    drop_seams(store, "1" * 64)
+    assert (read_seams(store, "0" * 64), read_seams(store, "1" * 64)) == (None, new)
 
 
 def test_until_the_new_film_is_known_to_be_there_the_earlier_ones_are_ours(store: LocalStore):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import zlib
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from tasks.colourcheck import bitstream_hdr, colour_problems
 from tasks.colourread import clockwise_turn, container_hdr, frame_hdr
-from tasks.ebml import children, encoded, encoded_whole, found, padding
+from tasks.ebml import CRC, SEGMENT, TRACKS, children, encoded, encoded_whole, found, padding
 from tasks.encode import SegmentWriter, check_output, choose_pixel_format
 from tasks.errors import StitchError
 from tasks.hdr import DOLBY_VISION_ALONE, NO_HDR, Hdr, bitstream_params, parse_mastering
@@ -206,6 +208,26 @@ def test_the_room_is_spent_without_moving_a_byte_and_the_film_stays_readable(tmp
     assert ROOM.encode() not in films[0].read_bytes()
     with pytest.raises(StitchError, match="no room"):
         fill_room(str(films[0]), 64, 64, Fraction(4, 3), HDR10)
+
+
+def test_the_checksum_is_right_where_subtitles_have_a_long_head(tmp_path: Path) -> None:
+    path, styles = tmp_path / "film.mkv", "".join(f"Style: S{n},Arial,20\n" for n in range(60_000))
+    text = f"[Script Info]\nScriptType: v4.00+\n\n[V4+ Styles]\nFormat: Name, Fontname, Fontsize\n{styles}\n[Events]\n"
+    with av.open(io.BytesIO(text.encode()), format="ass") as subtitles, av.open(str(path), "w") as out:
+        picture = out.add_stream("ffv1", rate=24)
+        picture.width, picture.height, picture.metadata["title"] = 64, 64, ROOM
+        out.add_stream_from_template(subtitles.streams[0], opaque=True)
+        out.mux(picture.encode(av.VideoFrame(64, 64, "yuv420p")))
+        out.mux(picture.encode())
+    with pytest.raises(StitchError, match="ends amid its tracks"):
+        filled(path.read_bytes()[: 1 << 20], 64, 64, Fraction(4, 3))
+    fill_room(str(path), 64, 64, Fraction(4, 3))
+    data = path.read_bytes()
+    tracks = found(data, SEGMENT, TRACKS)
+    assert tracks and tracks.end - tracks.payload > 1 << 20
+    checksum = next(children(data, tracks.payload, tracks.end))
+    assert checksum.id == CRC
+    assert int.from_bytes(data[checksum.payload : checksum.end], "little") == zlib.crc32(data[checksum.end : tracks.end])
 
 
 def test_elements_of_the_head_are_written_as_they_are_read() -> None:

@@ -18,6 +18,7 @@ from tasks.contents import Contents, StreamSums
 from tasks.encode import SegmentWriter, choose_pixel_format
 from tasks.errors import StitchError
 from tasks.messages import EncodeSettings, Source, VideoFormat
+from tasks.presets import container_options
 from tasks.probe import probe
 from tasks.stitch import SegmentPlan, stitch, verify
 from tasks.streamcopy import all_sound
@@ -120,6 +121,20 @@ def test_decode_times_rise_strictly_and_never_pass_their_own_picture(
         times = [(p.dts, p.pts) for p in film.demux(video=0) if p.size and p.dts is not None]
     assert all(a < b for (a, _), (b, _) in pairwise(times))
     assert all(pts is not None and dts <= pts for dts, pts in times)
+
+
+@pytest.mark.parametrize("container", ["mp4", "mov"])
+def test_with_the_index_first_it_is_the_same_film_and_the_same_bytes_each_time(
+    plans: Callable[[str], list[SegmentPlan]], tmp_path: Path, container: str
+) -> None:
+    films = [tmp_path / f"{name}.{container}" for name in ("usual", "first", "again")]
+    options = container_options("web", container)
+    for film, given in zip(films, ({}, options, options), strict=True):
+        stitch(plans("libx264"), VFR, TIME_BASE, 1001, str(film), NO_EXTRAS, options=given)
+    usual, first, again = (film.read_bytes() for film in films)
+    assert usual.index(b"moov") > usual.index(b"mdat") and first.index(b"moov") < first.index(b"mdat")
+    assert first == again and shown_times(films[1]) == shown_times(films[0])
+    assert verify(str(films[1]), VFR, TIME_BASE, Contents()).problems == ()
 
 
 @pytest.mark.parametrize("container", ["mkv", "mp4"])
