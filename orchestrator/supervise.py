@@ -114,7 +114,7 @@ def run_stage(
     """Do all ``works`` over ``pool``, trying failed ones again within their budgets.
 
     Raises InterruptedRun when ``stop`` asked to drain (after what ran has finished) or to kill (at once), LeaseLost when
-    another run has the job, StageFailed when the job's storage refuses or a film is damaged, PoolError when no worker can be had.
+    another run has the job, StageFailed when the job's storage refuses or a film is damaged, PoolError without any worker.
     """
     return _Stage(stage, works, pool, store, listener, stop, budgets, watchdog or Watchdog(), clock).run()
 

@@ -122,7 +122,10 @@ def _report(
         audio=run.inputs.choice.sound_from,
         sound=sound.describe(),
         streams=(*run.inputs.choice.lines(), *([f"left out: {finished.left_out}"] if finished and finished.left_out else [])),
-        notices=(*run.inputs.notices, *filter(None, [build_notice({record.work: record for record in records}, run.config.encode.settings().codec)])),
+        notices=(
+            *run.inputs.notices,
+            *filter(None, [build_notice({record.work: record for record in records}, run.config.encode.settings().codec)]),
+        ),
         alignment=summarise_alignment(records, run.config.align),
         edits=synced.edits,
         run=run.ledger.facts(),

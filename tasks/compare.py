@@ -26,8 +26,8 @@ from vsalign.picture import Picture
 def compare_chunk(
     work: CompareWork, store: JobStore, folder: Path, on_frame: OnFrame, device: str = "cpu", thrift: Thrift = LEVELS[0]
 ) -> tuple[Path, Facts]:
-    """The rows of ``work.ref_frames`` that have an expected frame, written to ``folder`` (:func:`tasks.costrows.save_rows`); and
-    which frames are damaged and were compared as the one shown in their place."""
+    """The rows of ``work.ref_frames`` that have an expected frame, written to ``folder`` (:func:`tasks.costrows.save_rows`);
+    and which frames are damaged and were compared as the one shown in their place."""
     clip, ref = read_probe(store, "clip"), read_probe(store, "ref")
     expected = np.full(work.ref_frames.stop, -1, np.int64)
     expected[work.ref_frames.start :] = work.expected

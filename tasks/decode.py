@@ -86,8 +86,8 @@ class FrameReader:
         return thumb_of(frame, self._info.colour, self._reformatter, width, height)
 
     def picture(self, frame: av.VideoFrame) -> Picture:
-        """A decoded frame of this stream as :meth:`pictures` gives it. One of another pixel format than the first (a gray picture
-        in an image sequence, say) is brought to that one."""
+        """A decoded frame of this stream as :meth:`pictures` gives it. One of another pixel format than the first (a gray
+        picture in an image sequence, say) is brought to that one."""
         return picture_of(frame, self._info.colour, self._reformatter, planar_format(self._info.pixel_format))
 
     def frame(self, number: int) -> av.VideoFrame:

@@ -79,8 +79,8 @@ def _set_times(packet: Packet[Any], span: Span, later: Fraction) -> None:
 
 @dataclass(slots=True)
 class _Shown:
-    """When packets of one stream are shown in the pieces of ``run``. Bitmaps without a duration stay until a packet clears them:
-    where ref has the one and not the other, they are cleared where ref's piece ends."""
+    """When packets of one stream are shown in the pieces of ``run``. Bitmaps without a duration stay until a packet clears
+    them: where ref has the one and not the other, they are cleared where ref's piece ends."""
 
     codec: str
     plan: SoundPlan

@@ -161,8 +161,8 @@ def _stream_info(stream: av.stream.Stream, container: InputContainer) -> StreamI
 
 
 def _stream_codec(stream: av.stream.Stream, container: InputContainer) -> str:
-    """FFmpeg's name; "" of a stream that it has no codec for. The streams that it makes of time codes and of chapters are called
-    by what they are."""
+    """FFmpeg's name; "" of a stream that it has no codec for. The streams that it makes of time codes and of chapters are
+    called by what they are."""
     if stream.type == "data" and "mov" in container.format.name:
         if "timecode" in stream.metadata:
             return "tmcd"

@@ -44,8 +44,8 @@ def open_source(path: str, version: str = "", through: bool = False) -> str | Re
 
 
 def source_size(path: str, version: str = "") -> int:
-    """Bytes of a file, an object or all files of an image sequence; raises as :func:`open_source`, OSError, and InputError for a
-    sequence with a gap."""
+    """Bytes of a file, an object or all files of an image sequence; raises as :func:`open_source`, OSError, and InputError for
+    a sequence with a gap."""
     if (sequence := find_sequence(path)) is not None:
         return sequence.size()
     return open_object(path, version).size if is_remote(path) else os.path.getsize(path)

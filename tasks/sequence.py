@@ -80,7 +80,7 @@ def find_sequence(path: str) -> ImageSequence | None:
         raise InputError(f"{path}: no file of this sequence is there (such as {_numbered(os.path.basename(path), 1)})")
     first, count = numbers[0], numbers[-1] - numbers[0] + 1
     if missing := count - len(numbers):
-        at = next(n for n, following in zip(numbers, numbers[1:], strict=False) if following != n + 1) + 1
+        at = next(n for n, following in pairwise(numbers) if following != n + 1) + 1
         name = _numbered(os.path.basename(path), at)
         raise InputError(
             f"{path}: {missing} of the numbers from {first} to {numbers[-1]} have no file, the first is {name}; accepted: "

@@ -46,7 +46,10 @@ def check_sound(path: str, out_path: str, streams: tuple[int, ...] = ()) -> None
     """Raise InputError when an audio stream (of ``streams``, if given) of ``path`` cannot be decoded, or not be encoded for the
     output's container."""
     container = container_of(out_path)
-    with av.open(open_source(path), "r", metadata_errors="replace") as source, av.open(io.BytesIO(), "w", format=container) as scratch:
+    with (
+        av.open(open_source(path), "r", metadata_errors="replace") as source,
+        av.open(io.BytesIO(), "w", format=container) as scratch,
+    ):
         for stream in audio_streams(source, streams):
             try:
                 _add_stream(scratch, sound_format(stream))

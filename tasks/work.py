@@ -164,8 +164,8 @@ class RenderWork(Work):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundWork(Work):
-    """The audio streams number ``streams`` of the file (an object's ``version``) at ``path`` laid on ref's time by ``plan``, in a
-    file with ``suffix``."""
+    """The audio streams number ``streams`` of the file (an object's ``version``) at ``path`` laid on ref's time by ``plan``,
+    in a file with ``suffix``."""
 
     path: str
     version: str

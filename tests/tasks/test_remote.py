@@ -26,8 +26,8 @@ from tasks.remotefile import RemoteFile
 from tasks.seekplan import SeekPlan
 from tasks.soundread import SoundReader
 from tasks.stitch import SegmentPlan, stitch
-from tasks.streamcopy import all_sound
 from tasks.store import file_sha256
+from tasks.streamcopy import all_sound
 from tests.gcs import Bucket, Stored, gcs_server
 from tests.s3 import SECRET, S3Bucket, S3Server
 from tests.synth import ALT_REF_VPX, OPEN_GOP_H264, Audio, Video, make_film, picture_hash
