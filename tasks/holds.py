@@ -16,7 +16,7 @@ from tasks.streamcheck import is_cover
 
 
 def not_held(path: str, version: str, indexes: Sequence[int], container: str) -> tuple[int, ...]:
-    """Those of the streams ``indexes`` of a film that ``container`` (FFmpeg's muxer name) can't hold; an object's ``version``."""
+    """Of streams ``indexes`` of a film those that ``container`` (FFmpeg's muxer name) can't hold; an object's ``version``."""
     with av.open(open_source(path, version), "r", metadata_errors="replace") as film:
         return tuple(index for index in indexes if not _holds(container, film.streams[index]))
 

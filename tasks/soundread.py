@@ -68,8 +68,8 @@ def audio_streams(container: InputContainer, numbers: tuple[int, ...]) -> list[A
 
 class SoundReader:
     """Reads the audio streams number ``streams`` (all if empty) of a file side by side; a context manager. Positions are
-    samples of the stream's own rate, 0 is time 0 of the file. Going back more than ``_KEPT_SECONDS`` decodes from the start again.
-    ``version`` as :func:`tasks.remote.open_source` takes it."""
+    samples of the stream's own rate, 0 is time 0 of the file. Going back more than ``_KEPT_SECONDS`` decodes from the start
+    again. ``version`` as :func:`tasks.remote.open_source` takes it."""
 
     def __init__(self, path: str, version: str = "", streams: tuple[int, ...] = ()) -> None:
         self._path, self._version, self._numbers = path, version, streams
