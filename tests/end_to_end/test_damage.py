@@ -183,7 +183,7 @@ def stitch(job: Path, monkeypatch: pytest.MonkeyPatch) -> StitchWork:
     seen: list[StitchWork] = []
     real = orchestrator.finish.stitch_work
     monkeypatch.setattr(orchestrator.finish, "stitch_work", lambda *rest: seen.append(real(*rest)) or seen[-1])
-    monkeypatch.setattr(orchestrator.finish, "_tidy", lambda run: None)
+    monkeypatch.setattr(orchestrator.finish, "_tidy", lambda run, final: None)
     assert run(["resume", str(JOB), "--quiet"]) == 0
     Path("out.mkv").unlink()
     (JOB / seen[0].record_name).unlink()
