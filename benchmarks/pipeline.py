@@ -1,6 +1,6 @@
 """How well the steps of a chunk overlap: frames/s of decode, observe, align and encode alone, of the whole, and who waits.
 
-    python benchmarks/pipeline.py [--size 854x480 --size 1920x1080] [--frames 96] [--rounds 3] [--device cpu] [--precision 2]
+    python benchmarks/pipeline.py [--size 854x480 --size 1920x1080] [--frames 288] [--rounds 3] [--device cpu] [--precision 2]
 
 Alone, a step gets its input from memory and nothing else runs. The whole is ``tasks.render.render_chunk`` from files to a file.
 Its efficiency is its frames/s over those of its slowest step alone; where the steps together ask for more cores than there are,
@@ -82,7 +82,7 @@ def main() -> None:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="the steps of a chunk alone and together")
     parser.add_argument("--size", action="append")
-    parser.add_argument("--frames", type=int, default=96)
+    parser.add_argument("--frames", type=int, default=288)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", type=int, default=2)
