@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from orchestrator.sections import AlignConfig, DecodeConfig, EncodeConfig, OutputConfig, RunConfig, Section, SyncConfig
 from tasks.location import check_address, is_remote
 from tasks.messages import ReadSettings
+from tasks.probe import written_when
 from vsalign.errors import InputError
 
 JOB_SCHEMA = 1
@@ -43,7 +44,8 @@ class JobConfig(Section):
         through and would have stopped at."""
         looked_through = self.sync.mode == "auto" and self.decode.on_corrupt == "stop"
         hwaccel = self.run.hwaccel if looked_through and self.run.device != "cpu" else "none"
-        return ReadSettings(on_corrupt=self.decode.on_corrupt, hwaccel=hwaccel)
+        films = (self.clip, self.ref, self.align.fallback, self.align.mask)
+        return ReadSettings(self.decode.on_corrupt, hwaccel, written_when(film for film in films if film))
 
 
 def job_config(values: Mapping[str, Any], where: str) -> JobConfig:

@@ -16,6 +16,7 @@ from orchestrator.jobrun import JobRun, UnitsDone, do_units
 from orchestrator.report import StageReport
 from orchestrator.resume import Found, load_records, sort_units
 from orchestrator.soundtrack import Soundtrack, sound_work
+from orchestrator.streamchoice import Choice
 from orchestrator.works import content_digest, versions
 from tasks.codecs import container_of
 from tasks.final import Final, read_final, settle_final
@@ -27,10 +28,11 @@ from tasks.seamplan import PicturePlan, SegmentEnds
 from tasks.seams import drop_seams
 from tasks.store import open_store
 from tasks.work import STITCH, Part, Record, RenderWork, SoundWork, StitchWork, Work
+from tasks.work import Inputs as WorkInputs
 from vsalign.frames import FrameRange
 
 #: Raised by hand when a change to stitching alters its bytes.
-STITCH_ABI = 2
+STITCH_ABI = 3
 #: So often damaged files are rendered again within one run; a disk that goes on damaging them is nothing to fight.
 MOST_REPAIRS = 3
 _PARTS_FOLDER = "parts"
@@ -113,6 +115,7 @@ def stitch_work(
             "abi": str(STITCH_ABI),
             "segments": content_digest(records[work.name] for work in works),
             "streams": sound.text,
+            **_stream_inputs(run.inputs.choice),
             "container": suffix(run.config.out),
             "container options": _options_text(run.config),
             **versions("av", "ffmpeg"),
@@ -238,6 +241,18 @@ def _fingerprint(run: JobRun, soundtrack: Soundtrack, works: Sequence[RenderWork
     for part in (*parts, *(work.fingerprint for work in works)):
         digest.update(f"{len(part)}:{part}".encode())
     return digest.hexdigest()
+
+
+def _stream_inputs(choice: Choice) -> WorkInputs:
+    """What is taken from where, for people: "ref 0,1" are the first two streams of a kind of ref's."""
+    told: WorkInputs = {}
+    for kind, name in (("audio", "audio"), ("subtitle", "subtitles"), ("attachment", "attachments")):
+        chosen = [each for each in choice.streams if each.kind == kind]
+        films = dict.fromkeys(each.film for each in chosen)
+        told[f"streams.{name}"] = "; ".join(
+            f"{film} {','.join(str(each.number) for each in chosen if each.film == film)}" for film in films
+        )
+    return {**told, "streams.chapters": choice.chapters or "", "streams.tags": choice.tags or ""}
 
 
 def _container_options(config: JobConfig) -> tuple[tuple[str, str], ...]:

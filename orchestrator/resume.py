@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from tasks.commit import retire_result, whole_blob
 from tasks.damage import may_be_used, read_of
 from tasks.location import is_remote
+from tasks.messages import ReadSettings
 from tasks.outfile import out_sha256, out_size
 from tasks.store import JobStore
 from tasks.work import STITCH, Record, Work, unit_of
@@ -28,7 +29,11 @@ _DIGESTS = {
     "streams",
     "sound plan",
 }
-_FOLLOWS_FROM = {"frame map halo": {"align.smooth_time", "align.warp"}, "film geometry": {"align.warp"}}
+_FOLLOWS_FROM = {
+    "frame map halo": {"align.smooth_time", "align.warp"},
+    "film geometry": {"align.warp"},
+    "streams": {f"streams.{kind}" for kind in ("audio", "subtitles", "attachments", "chapters", "tags")},
+}
 #: Files that are read at once; a store far away answers many questions in the time of one.
 _AT_ONCE = 16
 #: From so many bytes on, checking them takes long enough to be told of, and again every so often.
@@ -58,7 +63,7 @@ class Reuse:
     why_stale: dict[str, int]
     num_damaged: int = 0
     num_refused: int = 0
-    """Of the stale ones: what holds replaced frames where the settings want none."""
+    """Of the stale ones: what holds replaced frames where the settings want none, or where the film was written again."""
 
     @property
     def has_news(self) -> bool:
@@ -113,8 +118,8 @@ def load_records(store: JobStore, works: Sequence[Work] | None = None) -> Found:
 
 
 def sort_units(works: Sequence[Work], found: Found) -> Reuse:
-    """PURE: a unit is done when a record has its fingerprint and the blob is there in full size, and no damaged frame was
-    replaced for it where the settings forbid that."""
+    """PURE: a unit is done when a record has its fingerprint and the blob is there in full size, and damaged frames were
+    replaced for it as :func:`tasks.damage.may_be_used` allows."""
     alike: dict[tuple[str, str], list[Record]] = {}
     by_name: dict[str, list[Record]] = {}
     for record in found.records:
@@ -131,7 +136,7 @@ def sort_units(works: Sequence[Work], found: Found) -> Reuse:
         if matches and not usable:
             todo.append(work)
             stale, refused = stale + 1, refused + 1
-            why[f"decode.on_corrupt repeat -> {read_of(work).on_corrupt}"] += 1
+            why[_why_refused(read_of(work))] += 1
             continue
         if match is not None and found.blob_sizes.get(match.blob) == match.size_bytes:
             done[work.name] = match
@@ -142,6 +147,12 @@ def sort_units(works: Sequence[Work], found: Found) -> Reuse:
             stale += 1
             why[_difference(work, by_name[work.name])] += 1
     return Reuse(done, todo, stale, len(todo) - stale - lost, lost, dict(why.most_common()), num_refused=refused)
+
+
+def _why_refused(read: ReadSettings) -> str:
+    if read.on_corrupt == "repeat":
+        return "a film in which frames were damaged was written again"
+    return f"decode.on_corrupt repeat -> {read.on_corrupt}"
 
 
 def _kind(name: str) -> str:

@@ -20,6 +20,7 @@ from tasks.sound import SOUND_ABI
 from tasks.soundplan import SoundPlan, plan_sound
 from tasks.streamplan import Extras, Origin, Pick, PickKind
 from tasks.work import SoundWork
+from vsalign.errors import InputError
 from vsalign.framemap import FrameMap
 
 
@@ -53,7 +54,7 @@ class Soundtrack:
 
 def choose_soundtrack(config: JobConfig, inputs: Inputs, frame_map: FrameMap) -> Soundtrack:
     """What ``inputs.choice`` asks for. The clip's sound is copied where one shift of all its packets lays it on ref's time and
-    the container holds them, else conformed by the frame map."""
+    the container holds them, else conformed by the frame map. Raises InputError where neither can be."""
     choice = inputs.choice
     sound = choice.of("clip", "audio")
     ref = Origin("ref", inputs.ref.info.source.path, inputs.ref.info.version)
@@ -66,6 +67,11 @@ def choose_soundtrack(config: JobConfig, inputs: Inputs, frame_map: FrameMap) ->
         clip, moved = replace(clip, shift_seconds=shift), shift
     else:
         clip, moved = replace(clip, plan=plan), None
+    if sound and plan is None and not inputs.clip_sound_fits:
+        raise InputError(
+            f"{config.out}: the sound of {inputs.clip.info.source.path} cannot be copied into it as it is, and too few frames "
+            f"match to lay it on ref's time; --audio ref or none goes without it"
+        )
     numbers = tuple(each.stream.index for each in sound)
     if not sound or plan is None or (moved is not None and inputs.clip_sound_fits):
         return Soundtrack(_extras(choice, inputs, ref, clip, clip if sound else None), numbers, moved=moved)

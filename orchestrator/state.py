@@ -44,9 +44,10 @@ class Cause(StrEnum):
     """A film is damaged, and the settings say to stop."""
     PREEMPTED = "preempted"
     """The machine was taken away after it had been announced."""
+    BUSY = "busy"
+    """The machine's GPU had as many encoders open as it can: later there will be room."""
     INFRA = "infra"
-    """The machine or its worker went away or never started, storage did not answer, or its encoder was busy: not the work's
-    fault."""
+    """The machine or its worker went away or never started, or storage did not answer: not the work's fault."""
 
 
 #: The work itself may be to blame: another node is tried first, and the node is watched.
@@ -69,6 +70,7 @@ class Budgets:
     damage: int = 1
     source: int = 1
     preempted: int = 200
+    busy: int = 20
     infra: int = 20
 
     def of(self, cause: Cause) -> int:
@@ -104,7 +106,7 @@ def cause_of(error: BaseException) -> Cause:
     if isinstance(error, SourceChanged):
         return Cause.STORAGE
     if isinstance(error, EncoderBusy):
-        return Cause.INFRA
+        return Cause.BUSY
     if isinstance(error, StorageError):
         return Cause.INFRA if error.what == "unreachable" else Cause.STORAGE
     return Cause.MEMORY if isinstance(error, (OutOfMemory, MemoryError)) else Cause.CODE

@@ -137,12 +137,14 @@ def can_copy(stream: StreamInfo) -> bool:
     return bool(stream.codec) or stream.kind == "attachment"
 
 
-def left_behind(info: MediaInfo) -> Iterator[str]:
-    """One line on each of the film's streams that cannot go into any output, and why."""
+def left_behind(info: MediaInfo, takes_tags: bool = True) -> Iterator[str]:
+    """One line on each of the film's streams that cannot go into any output, and why. ``takes_tags``: the film's tags do."""
     for stream in info.streams:
         what = f"stream #{stream.index}{f' ({stream.language})' if stream.language else ''}"
         if stream.kind in ("audio", "subtitle") and not can_copy(stream):
             yield f"{what}, {stream.kind}: this FFmpeg has no codec for it"
+        elif stream.codec == "tmcd" and not takes_tags:
+            yield f"{what}, time code: it would go along as a tag"
         elif stream.kind == "data" and stream.codec not in _OWN_DATA:
             yield f"{what}, data{f' ({stream.codec})' if stream.codec else ''}: not copied, no output keeps it in time"
 

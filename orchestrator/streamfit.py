@@ -10,7 +10,7 @@ from orchestrator.config import JobConfig
 from orchestrator.inputs import Inputs
 from orchestrator.streamchoice import Choice, Chosen, choose, left_behind
 from tasks.codecs import container_of
-from tasks.holds import holders, not_held
+from tasks.holds import cut_by_edits, holders, not_held
 from tasks.location import suffix
 from tasks.messages import MediaInfo
 from tasks.sound import check_sound
@@ -26,10 +26,12 @@ def with_streams(config: JobConfig, inputs: Inputs) -> Inputs:
     choice = choose(config.output, ref, clip)
     fits = True
     check_held(config.out, ref, choice.of("ref"))
+    check_whole(ref, choice.of("ref", "audio"))
     check_held(config.out, clip, choice.of("clip", "subtitle", "attachment"))
     if sound := tuple(each.stream.index for each in choice.of("clip", "audio")):
         check_sound(clip.source.path, config.out, sound)
         fits = not not_held(clip.source.path, clip.version, sound, container_of(config.out))
+        fits = fits and not cut_by_edits(clip.source.path, clip.version, sound)
     notices = (*inputs.notices, *_notices(config, choice, ref, clip))
     return replace(inputs, notices=notices, choice=choice, clip_sound_fits=fits)
 
@@ -55,6 +57,19 @@ def check_held(out: str, info: MediaInfo, chosen: Sequence[Chosen]) -> None:
     )
 
 
+def check_whole(info: MediaInfo, chosen: Sequence[Chosen]) -> None:
+    """Raise InputError naming the sound that copied packets would not keep in time, and the ways out."""
+    cut = set(cut_by_edits(info.source.path, info.version, [each.stream.index for each in chosen]))
+    if bad := [each for each in chosen if each.stream.index in cut]:
+        named = ", ".join(f"#{each.stream.index}{_what(each)}" for each in bad)
+        path = info.source.path
+        raise InputError(
+            f"{path}: its edit list cuts stream{'s' * (len(bad) > 1)} {named} amid packets, copies of which would not stay in "
+            f"time; `ffmpeg -i {path} -c:v ffv1 -c:a flac FIXED.mkv` makes a film without cuts of it; "
+            f"{' '.join(_without(bad, chosen))} leaves the sound out"
+        )
+
+
 def _what(each: Chosen) -> str:
     language = f" ({each.stream.language})" if each.stream.language else ""
     if each.kind == "attachment":
@@ -78,7 +93,7 @@ def _notices(config: JobConfig, choice: Choice, ref: MediaInfo, clip: MediaInfo)
     if config.output.subtitles == "clip" and not choice.of("clip", "subtitle") and not choice.of("ref", "subtitle"):
         yield "clip has no subtitles; the output has none"
     if any(each.film == "ref" for each in choice.streams) or choice.tags == "ref":
-        yield from (f"left out of ref: {line}" for line in left_behind(ref))
+        yield from (f"left out of ref: {line}" for line in left_behind(ref, takes_tags=choice.tags == "ref"))
     pictures = [stream for stream in ref.streams if stream.kind == "video" and not stream.is_cover]
     if len(pictures) > 1:
         others = ", ".join(f"#{s.index}" for number, s in enumerate(pictures) if number != ref.source.video_stream)

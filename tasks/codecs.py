@@ -20,6 +20,8 @@ _TAKEN_OPTIONS = {
     "flags": "vsalign, to keep segments joinable",
     "time_base": "vsalign, to keep segments joinable",
 }
+#: Side of the largest coding unit of libx265, which it takes unless told otherwise.
+_X265_UNIT = 64
 
 
 def codec_rules(codec: str) -> CodecRules:
@@ -43,6 +45,14 @@ def encoder_options(settings: EncodeSettings) -> dict[str, str]:
         given = options.get(rules.params_option, "")
         options[rules.params_option] = ":".join(part for part in (given, rules.pinned_params(settings.threads)) if part)
     return options | dict(rules.pinned)
+
+
+def options_for_size(options: dict[str, str], codec: str, width: int, height: int) -> dict[str, str]:
+    """``options`` and those that the picture's size asks for: where one coding unit of libx265's would hold the whole picture,
+    it predicts from memory that it has not written, and no two encodes are the same."""
+    if codec != "libx265" or max(width, height) > _X265_UNIT:
+        return options
+    return options | {"x265-params": f"{options['x265-params']}:ctu={_X265_UNIT // 2}"}
 
 
 def check_size(codec: str, width: int, height: int, chroma_shifts: tuple[int, int]) -> None:

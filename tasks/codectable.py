@@ -120,7 +120,8 @@ CODECS = {
             params_option="x265-params",
             # info=0: else the encoder writes its options into the header, and segments made with other threads would differ
             pinned_params=lambda threads: f"info=0:open-gop=0:pools={threads}:frame-threads={min(threads, 4)}:log-level=error",
-            min_side=16,
+            # smaller ones make it write over memory that is not its own
+            min_side=64,
         ),
         CodecRules(
             name="libsvtav1",

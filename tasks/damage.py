@@ -12,7 +12,7 @@ Facts = dict[str, float | int | str]
 
 #: Times that a record names; it names all frames.
 MOST_TIMES = 20
-_PREFIX = "replaced_"
+_PREFIX, _WRITTEN = "replaced_", "_written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,29 +23,47 @@ class Replaced:
     why: str
 
 
-def damage_facts(role: str, frames: Iterable[int], index: FrameIndex) -> Facts:
-    """What a record says of the damaged ``frames`` of one film: how many, their numbers, when the first of them are shown (from
-    the film's first frame); nothing where there are none."""
-    numbers = sorted(set(frames))
+def damage_facts(role: str, replaced: Mapping[int, Replaced], index: FrameIndex, written: str = "") -> Facts:
+    """What a record says of the damaged frames of one film, by number: how many, which, when the first of them are shown (from
+    the film's first frame), in whose place a later one is shown, and ``ReadSettings.written``; nothing where there are none."""
+    numbers = sorted(replaced)
     if not numbers:
         return {}
-    return {
+    facts: Facts = {
         f"{_PREFIX}{role}": len(numbers),
         f"{_PREFIX}{role}_frames": ranges_text(numbers),
         f"{_PREFIX}{role}_times": " ".join(timecode(seconds_of(index, n)) for n in numbers[:MOST_TIMES]),
     }
+    if written:
+        facts[f"{_PREFIX}{role}{_WRITTEN}"] = written
+    if ahead := [n for n in numbers if replaced[n].shown > n]:
+        facts[f"{_PREFIX}{role}_as_later"] = ranges_text(ahead)
+    return facts
 
 
 def damaged_frames(facts: Mapping[str, float | int | str], role: str) -> set[int]:
     """The numbers behind :func:`damage_facts`."""
-    text = str(facts.get(f"{_PREFIX}{role}_frames", ""))
+    return _numbers(facts.get(f"{_PREFIX}{role}_frames"))
+
+
+def shown_as_later(facts: Mapping[str, float | int | str], role: str) -> set[int]:
+    """Those of :func:`damaged_frames` that no whole frame comes before: the first one behind them is shown."""
+    return _numbers(facts.get(f"{_PREFIX}{role}_as_later"))
+
+
+def _numbers(ranges: float | int | str | None) -> set[int]:
+    text = "" if ranges is None else str(ranges)
     ends = [part.partition("-") for part in text.split()]
     return {n for first, _, last in ends for n in range(int(first), int(last or first) + 1)}
 
 
 def may_be_used(facts: Mapping[str, float | int | str], read: ReadSettings) -> bool:
-    """False for a result that holds replaced frames where ``read`` wants none: other results don't depend on it."""
-    return read.on_corrupt == "repeat" or not any(name.startswith(_PREFIX) for name in facts)
+    """False for a result that holds replaced frames where ``read`` wants none, or of a film that was written again since:
+    other results don't depend on it."""
+    if read.on_corrupt != "repeat":
+        return not any(name.startswith(_PREFIX) for name in facts)
+    before = {facts[name] for name in facts if name.startswith(_PREFIX) and name.endswith(_WRITTEN)}
+    return not read.written or before <= {read.written}
 
 
 def over_damage(read: ReadSettings) -> ReadSettings:

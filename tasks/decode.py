@@ -117,7 +117,9 @@ class FrameReader:
 
     def _instead(self, number: int) -> tuple[int, av.VideoFrame] | None:
         """The last whole frame before ``number``, at the film's start the first behind it; None where there is none."""
-        for other in chain(range(number - 1, -1, -1), range(number + 1, len(self._index))):
+        before = self.replaced.get(number - 1)
+        last = before.shown if before and before.shown < number else number - 1
+        for other in chain(range(last, -1, -1), range(number + 1, len(self._index))):
             if (frame := self._whole(other)) is not None:
                 return other, frame
         return None
@@ -154,17 +156,20 @@ class FrameReader:
         return found if decoder.damaged_from > rank or decoder.start == self._plan.start_key(number) else None
 
     def _by_starting_anew(self, number: int) -> av.VideoFrame | None:
-        decoder, why = self._decoder, ABSENT
+        decoder, why, is_harmed = self._decoder, ABSENT, False
         keys = {self._plan.start_key(number, earlier): None for earlier in _EARLIER_STARTS}
         for start in (*keys, *(() if FILE_START in keys else (FILE_START,))):
             # Key frames that are none show in what does not come, with nothing damaged: then all has to be decoded. Once.
-            if start == FILE_START and FILE_START not in keys and (decoder.is_harmed or self._keys_are_right):
+            if start == FILE_START and FILE_START not in keys and (is_harmed or self._keys_are_right):
                 break
+            if (known := decoder.known_doubt(start, number)) is not None:
+                why, is_harmed = known[0], is_harmed or known[1]
+                continue
             if not decoder.begin(start):
                 continue
             if (found := self._run_to(number)) is not None:
                 return found
-            why = decoder.damage.get(number, ABSENT)
+            why, is_harmed = decoder.damage.get(number, ABSENT), is_harmed or decoder.is_harmed
             if number in decoder.hopeless:
                 break
             self._keys_are_right |= start == FILE_START

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
 from itertools import chain, islice
 
 import av
@@ -17,6 +18,7 @@ from tasks.errors import fault_of, unreadable
 from tasks.messages import Probe
 from tasks.openfilm import captured_log, open_stream
 from tasks.seekplan import FILE_START, SeekPlan, reorder_depth
+from tasks.spread import Run, Spread
 
 #: A container may land behind the key frame asked for; so many key frames further back are tried.
 _SEEK_TRIES = 3
@@ -32,6 +34,13 @@ ABSENT = "no picture comes out"
 type Decoded = tuple[int, av.VideoFrame]
 
 
+def _stands_alone(codec: str) -> bool:
+    try:
+        return av.Codec(codec, "r").intra_only
+    except ValueError:
+        return False
+
+
 class Decoder:
     """A decoder that begins at a key frame and runs on; :meth:`close` when done.
 
@@ -39,6 +48,9 @@ class Decoder:
     next, None at the end. ``damage``: the frames that this run found damaged, and why. ``hopeless``: those of them whose own
     data are damaged, so that no other start helps. ``damaged_from``: rank of the first packet in this run that may be damaged.
     ``is_harmed``: this run met damage other than frames that did not come.
+
+    A frame that may be predicted from a damaged one is damaged, whatever it looks like. So that this is known when a frame is
+    given out, those decoded before it come out first, and are held.
     """
 
     def __init__(self, probe: Probe, plan: SeekPlan, threads: int, options: dict[str, str]) -> None:
@@ -50,10 +62,14 @@ class Decoder:
         self._reorder_depth = reorder_depth(probe.index.packet)
         self._container: InputContainer | None = None
         self._stream: VideoStream | None = None
+        self._spread = Spread(plan, probe.info.codec, _stands_alone(probe.info.codec))
+        self._run = Run()
         self._coming: Iterator[Decoded] = iter(())
+        self._held: deque[Decoded] = deque()
+        #: The frame that should arrive next, None where none is missed.
+        self._awaited: int | None = None
         self.start: int | None = None
         self.next_frame: int | None = None
-        self._any_came = False
         self._forget_damage()
 
     def begin(self, key: int) -> bool:
@@ -63,49 +79,97 @@ class Decoder:
             return False
         self._forget_damage()
         self.start, self.next_frame = key, int(self._plan.key_frames[key]) if key >= 0 else 0
+        # Of several threads it is not known which packet they call damaged.
+        self._run = self._spread.run(key) if self.threads == 1 else Run()
+        # An H.264 key frame may be a mere recovery point, whose own picture can't be shown from there.
+        self._awaited = None if key >= 0 and self._info.codec == "h264" else self.next_frame
         self._coming = self._frames(packets, int(self._plan.key_ranks[key]) if key >= 0 else 0)
         return True
 
     def run_to(self, frame: int) -> av.VideoFrame | None:
         """The decoded frame, None when it does not come. Frames that are missing on the way are noted as damaged."""
-        for number, decoded in self._coming:
-            # Before the first that comes there may be some that can't be shown from this start.
-            if self._any_came and self.next_frame is not None:
-                self._note_absent(self.next_frame, number)
-            self._any_came, self.next_frame = True, number + 1
+        while (taken := self._held.popleft() if self._held else self._arrival()) is not None:
+            number, decoded = taken
+            self.next_frame = number + 1
             if number >= frame:
-                return decoded if number == frame else None
+                if number > frame:
+                    return None
+                self._hold_earlier_ones(frame)
+                self._judge(frame)
+                return decoded
         self.next_frame = None
         return None
+
+    def known_doubt(self, start: int, frame: int) -> tuple[str, bool] | None:
+        """Why ``frame`` is damaged by what it is predicted from when decoding begins at ``start``, as far as earlier runs from
+        there know; and whether they met other damage than frames that did not come."""
+        run = self._spread.run(start)
+        rank = self._spread.doubt(run, frame)
+        return None if rank is None else (self._predicted_from(rank), run.is_harmed)
 
     def close(self) -> None:
         """Close the file; :meth:`begin` opens it anew."""
         self._coming, self.next_frame, self.start = iter(()), None, None
+        self._held.clear()
         if self._container is not None:
             self._container.close()
             self._container = self._stream = None
 
+    # --- frames as they arrive
+
+    def _arrival(self) -> Decoded | None:
+        arrived = next(self._coming, None)
+        if arrived is not None:
+            if self._awaited is not None:
+                self._note_absent(range(self._awaited, arrived[0]))
+            self._awaited = arrived[0] + 1
+        return arrived
+
+    def _hold_earlier_ones(self, frame: int) -> None:
+        """Let those come out that are decoded before ``frame`` and shown behind it."""
+        rank = int(self._index.packet[frame])
+        last = int(self._plan.shown[rank])
+        while self._awaited is not None and self._awaited <= last:
+            if (arrived := self._arrival()) is None:
+                missing = range(self._awaited, last + 1)
+                self._note_absent(number for number in missing if self._index.packet[number] < rank)
+                return
+            self._held.append(arrived)
+
     # --- damage
+
+    def _judge(self, frame: int) -> None:
+        """Note a frame as damaged that may be predicted from a damaged one."""
+        if self.threads > 1:
+            if self.is_harmed:
+                self.damage.setdefault(frame, GUESSED)
+        elif (rank := self._spread.doubt(self._run, frame)) is not None:
+            self.damage.setdefault(frame, self._predicted_from(rank))
+
+    def _predicted_from(self, rank: int) -> str:
+        frame = self._plan.frame_of(rank)
+        return "it may be predicted from " + (f"frame {frame}, which is damaged" if frame is not None else "damaged data")
 
     def _forget_damage(self) -> None:
         self.damage: dict[int, str] = {}
         self.hopeless: set[int] = set()
         self.damaged_from = _NEVER
         self.is_harmed = False
-        self._any_came = False
+        self._held.clear()
 
     def _note(self, rank: int, why: str, hopeless: bool) -> None:
         """Damage of the frame in the packet of ``rank``; ``hopeless``: that packet itself is damaged, not one before it."""
         # Several threads tell of damage late, and not in which packet.
         self.damaged_from = min(self.damaged_from, rank if hopeless and self.threads == 1 else -1)
         self.is_harmed |= why != ABSENT
+        self._spread.note(self._run, rank, is_harm=why != ABSENT, lost_before=why == FLAGGED)
         if (frame := self._plan.frame_of(rank)) is not None:
             self.damage.setdefault(frame, why)
             if hopeless:
                 self.hopeless.add(frame)
 
-    def _note_absent(self, first: int, stop: int) -> None:
-        for frame in (number for number in range(first, stop) if number not in self.hopeless):
+    def _note_absent(self, frames: Iterable[int]) -> None:
+        for frame in (number for number in frames if number not in self.hopeless):
             self._note(int(self._index.packet[frame]), ABSENT, hopeless=False)
 
     # --- starting exactly at a key frame
@@ -147,6 +211,7 @@ class Decoder:
             if packet.size:
                 if not self._is_as_indexed(packet, rank):
                     return
+                self._look(packet, rank)
                 rank += 1
                 if packet.is_corrupt:
                     self._note(own, FLAGGED, hopeless=True)
@@ -155,6 +220,11 @@ class Decoder:
                     if why := self._wrong_in(frame):
                         self._note(int(self._index.packet[number]), why, hopeless=False)
                     yield number, frame
+
+    def _look(self, packet: Packet[VideoStream], rank: int) -> None:
+        stream = self._stream
+        assert stream is not None
+        self._spread.look(self._run, rank, lambda: (bytes(packet), stream.codec_context.extradata or b""))
 
     def _wrong_in(self, frame: av.VideoFrame) -> str:
         if (frame.width, frame.height) != (self._info.width, self._info.height):

@@ -8,6 +8,8 @@ _SYNC = b"\x0b\x77"
 _NUM_BLOCKS = (1, 2, 3, 6)
 _KILOBITS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
 _INDEPENDENT, _DEPENDENT, _RESERVED = 0, 1, 3
+#: The muxers gather so many blocks in one packet.
+_SEXTET = 6
 #: FFmpeg learns what the track holds from so many packets, and looks at all of their frames.
 _LOOKED_THROUGH = 2
 
@@ -26,6 +28,11 @@ class Eac3Gate:
 
     num_blocks: int = 0
     num_passed: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """What passed so far makes whole sextets of blocks; the muxers lose what is left of one at the end."""
+        return self.num_passed * self.num_blocks % _SEXTET == 0
 
     def passes(self, packet: memoryview) -> bool:
         frame = _frame(packet[:6])

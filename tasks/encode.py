@@ -14,11 +14,12 @@ from types import TracebackType
 import av
 from av.codec.context import Flags, ThreadType
 from av.container import OutputContainer
+from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from tasks.codecs import CONTAINERS, check_profile, check_size, codec_rules, container_of, encoder_options
+from tasks.codecs import CONTAINERS, check_profile, check_size, codec_rules, container_of, encoder_options, options_for_size
 from tasks.errors import EncoderBusy, EncoderMissing, SegmentMismatch, StitchError
 from tasks.formats import nearest_format, planar_format
 from tasks.hdr import NO_HDR, Hdr
@@ -38,6 +39,8 @@ __all__ = ["SegmentWriter", "check_output", "choose_pixel_format", "converted", 
 _REFUSALS = ("Error parsing option", "Unknown option", "Invalid value for")
 #: Matroska keeps time in milliseconds: frames of a faster segment would share one.
 _FASTEST = Fraction(500)
+#: So many frames before its time a packet is decoded, in a segment: more than any encoder's pictures wait for each other.
+_DECODED_AHEAD = 1000
 
 
 def choose_pixel_format(codec: str, wanted: str) -> tuple[str, str]:
@@ -105,7 +108,7 @@ def _add_encoder(container: OutputContainer, video: VideoFormat, settings: Encod
     """An opened encoder as the container's only stream; InputError when it refuses its options."""
     options = encoder_options(settings)
     _encoder(settings.codec)
-    told = with_picture_facts(options, video, settings)
+    told = options_for_size(with_picture_facts(options, video, settings), settings.codec, video.width, video.height)
     stream = container.add_stream(settings.codec, rate=min(video.rate, _FASTEST), options=told)
     assert isinstance(stream, VideoStream)
     _configure(stream.codec_context, video, settings, pixel_format)
@@ -169,7 +172,7 @@ class SegmentWriter:
         self._layout = planar_format(pixel_format)
         self._own_format = codec_rules(settings.codec).own_format.get(pixel_format, "")
         self._reformatter = VideoReformatter()
-        self._written = 0
+        self._written = self._muxed = 0
         self._container, self._stream = when_free(lambda: _begun(path, video, settings, pixel_format))
         try:
             self._room_is_filled_last = needs_pixel_shape(self._stream, video.sample_aspect_ratio) or video.hdr.is_static
@@ -196,12 +199,12 @@ class SegmentWriter:
         frame = self._converted(picture)
         frame.pts, frame.time_base = self._written, self._stream.codec_context.time_base
         frame.pict_type = 0
-        self._container.mux(self._stream.encode(frame))
+        self._mux(self._stream.encode(frame))
         self._written += 1
 
     def close(self) -> Segment:
         """Finish the file and count it again from disk; raises SegmentMismatch when frames are missing."""
-        self._container.mux(self._stream.encode(None))
+        self._mux(self._stream.encode(None))
         self._container.close()
         if self._room_is_filled_last:
             video = self._video
@@ -210,6 +213,14 @@ class SegmentWriter:
         if segment.num_frames != self._written:
             raise SegmentMismatch(self._path, "number of frames", self._written, segment.num_frames)
         return segment
+
+    def _mux(self, packets: Sequence[Packet[VideoStream]]) -> None:
+        """With decode times of our own, which a muxer wants and Matroska does not keep: libx265 takes those of a film of one or
+        two frames from memory that it has not written, and the muxer refuses what comes of it now and then."""
+        for packet in packets:
+            packet.dts = self._muxed - _DECODED_AHEAD
+            self._muxed += 1
+        self._container.mux(packets)
 
     def _converted(self, picture: Picture) -> av.VideoFrame:
         colour = self._colour

@@ -50,7 +50,10 @@ class DamagedFrame(DecodeError):
         self.seconds, self.policy = seconds, policy
 
     def __str__(self) -> str:
-        ways = "--on-corrupt repeat shows the last whole frame before it"
+        ways = "no other frame of it is whole"
+        if self.policy != "repeat":
+            shown = "last whole frame before" if self.frame else "first whole frame behind"
+            ways = f"--on-corrupt repeat shows the {shown} it"
         if self.policy == "stop":
             ways += ", --on-corrupt skip-chunk does all chunks without damage"
         return f"{self.path}: frame {self.frame} at {timecode(self.seconds)} is damaged: {self.why}; {ways}"

@@ -12,7 +12,8 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard
 
-from tasks.remote import open_source
+from tasks.openfilm import open_container
+from tasks.shiftcopy import readable, stream_name
 from tasks.soundplan import SoundPiece, SoundPlan
 from tasks.streamcheck import codec_name
 from tasks.streamplan import Origin
@@ -30,7 +31,7 @@ def planned_events(
     assert origin.plan is not None
     missing: set[tuple[int | None, ...]] = set()
     for run in forward_runs(origin.plan):
-        with av.open(open_source(origin.path, origin.version), "r", metadata_errors="replace") as container:
+        with open_container(origin.path, origin.version) as container:
             # Inside: a packet is not to outlive its container.
             yield from by_time(_of_run(container, origin, run, indexes, missing))
     for _ in missing:
@@ -52,8 +53,8 @@ def _of_run(
     shown = {stream.index: _Shown(codec_name(stream), origin.plan, run) for stream in streams}
     if run[0].clip_start > _EARLIER_SECONDS:
         container.seek(int((run[0].clip_start - _EARLIER_SECONDS) * av.time_base))
-    for packet in container.demux(*streams):
-        if not packet.size or packet.pts is None:
+    for packet in readable(container, origin, {stream.index: stream_name(origin, stream) for stream in streams}):
+        if packet.pts is None:
             continue
         time_base = packet.time_base
         start = float(packet.pts * time_base)

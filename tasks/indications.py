@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tasks.headers import Head
 from tasks.messages import FrameIndex
 from tasks.packetread import PacketsFound
-from tasks.packets import PacketTable
+from tasks.packets import NO_PTS, PacketTable
 from vsalign.errors import InputError
 from vsalign.timecode import timecode
 
@@ -62,7 +62,7 @@ def _clauses(head: Head, index: FrameIndex, found: PacketsFound, broken_from: in
         yield f"{len(corrupt)} damaged packets{where}"
     if log:
         yield f"errors in the container, {len(log)} (the first: {' '.join(log[0].split())[:200]})"
-    holes = _holes(index)
+    holes = _holes(index, found.table)
     if len(holes):
         first = int(holes[0])
         yield f"{len(holes)} gaps where frames seem to be missing, the first behind frame {first} ({_at(index, first)})"
@@ -81,13 +81,17 @@ def _short(head: Head, index: FrameIndex, table: PacketTable) -> Iterator[str]:
         yield f"its frames end at {timecode(end)}, its header says {timecode(head.stream_seconds)}"
 
 
-def _holes(index: FrameIndex) -> npt.NDArray[np.intp]:
+def _holes(index: FrameIndex, table: PacketTable) -> npt.NDArray[np.intp]:
+    """Frames behind which others seem to be missing; packets that show nothing fill a gap."""
     gaps = np.diff(index.pts)
     if len(gaps) < 4:
         return np.zeros(0, dtype=np.intp)
     usual = float(np.median(gaps))
     even = np.count_nonzero(np.abs(gaps - usual) <= max(1.0, 0.02 * usual)) >= _EVEN_SHARE * len(gaps)
-    return np.flatnonzero(gaps > _HOLE * usual) if even else np.zeros(0, dtype=np.intp)
+    if not even:
+        return np.zeros(0, dtype=np.intp)
+    silent = np.searchsorted(index.pts, table.pts[~table.visible & (table.pts != NO_PTS)], side="right") - 1
+    return np.setdiff1d(np.flatnonzero(gaps > _HOLE * usual), silent)
 
 
 def _at(index: FrameIndex, frame: int) -> str:

@@ -135,7 +135,7 @@ def _write_verified(
         "stitch_seconds": round(written - started, 3),
         "verify_seconds": round(perf_counter() - written, 3),
         "contents": found.contents.to_json(),
-        "left_out": "; ".join([*left_out, *found.lost]),
+        "left_out": "; ".join([*left_out, *made.notes, *found.lost]),
     }
 
 

@@ -29,13 +29,15 @@ class SegmentPlan:
 
 @dataclass(frozen=True, slots=True)
 class StitchResult:
-    """What was written, counted while writing. ``left_out``: how many events and chapters the film has no place for."""
+    """What was written, counted while writing. ``left_out``: how many events and chapters the film has no place for;
+    ``notes``: what else of other films is not there as it was, a line each."""
 
     path: str
     num_frames: int
     size_bytes: int
     contents: Contents
     left_out: dict[str, int]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,10 +152,12 @@ class Probe:
 @dataclass(frozen=True, slots=True)
 class ReadSettings:
     """How a worker reads sources. ``on_corrupt``: what becomes of a frame that is damaged or missing ("repeat": the last whole
-    one before it is shown). ``hwaccel`` changes no sample."""
+    one before it is shown). ``hwaccel`` changes no sample. ``written``: changes when a source's file is written again (""
+    where that is not known), so that what was shown in place of damage is not kept when a film was repaired."""
 
     on_corrupt: OnCorrupt = "stop"
     hwaccel: Literal["auto", "none"] = "auto"
+    written: str = ""
 
 
 #: Reading without wishes.

@@ -33,8 +33,8 @@ class PacketTable:
     """One row per packet of the stream, in file (decode) order.
 
     pts, dts, duration: int64 ticks, ``NO_PTS`` where the container gives none. key: a decoder can start here. size: bytes.
-    visible: False for packets that show nothing of their own (VP8 alternate references, packets outside an MP4 edit list,
-    second fields).
+    visible: False for packets that show nothing of their own (VP8 alternate references, MPEG-4 pictures that are not coded,
+    packets outside an MP4 edit list, second fields).
     """
 
     pts: npt.NDArray[np.int64]

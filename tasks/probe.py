@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -25,6 +26,7 @@ from tasks.openfilm import KINDS, open_stream, version_of
 from tasks.packetread import packets_to_the_end, read_packets
 from tasks.packets import REMUX, PacketTable, frame_index, keep_frames
 from tasks.retiming import BROADCAST, Timed, paired, timed
+from tasks.sequence import find_sequence
 from tasks.streamcheck import codec_name, is_cover
 from tasks.streamlabels import language_of, title_of
 from tasks.wholeness import broken_from
@@ -63,6 +65,20 @@ def _rate_of(text: str, given: str) -> Fraction:
             f"{given}: the rate is {text!r}; accepted: pictures a second from 0.01 to 1000, such as 24 or 24000/1001"
         )
     return rate
+
+
+def written_when(films: Iterable[str]) -> str:
+    """Something that changes when one of these files is written again; addresses don't count, for their films are pinned to a
+    version."""
+    digest = hashlib.sha256()
+    for source in (parse_source(film) for film in films if not is_remote(film)):
+        try:
+            sequence = find_sequence(source.path)
+            files = sequence.files() if sequence else [source.path]
+            digest.update(f"{max(os.stat(file).st_mtime_ns for file in files)};".encode())
+        except (OSError, InputError):  # told where it is opened
+            digest.update(b"-;")
+    return digest.hexdigest()[:16]
 
 
 def probe(source: Source, allow_truncated: bool = False) -> Probe:
@@ -200,12 +216,23 @@ def _check_head(source: Source, version: str, index: FrameIndex, made_times: str
         if pts >= key_pts and len(shown) >= _HEAD_FRAMES:
             break
     if first is None:
-        raise InputError(f"{source}: no frame of this video stream can be decoded")
+        raise InputError(f"{source}: no frame of this video stream can be decoded{_why_none(index)}")
     come = np.isin(index.pts, shown)
-    promised = (index.pts >= key_pts) & (index.pts <= shown[-1])
+    # What begins in the middle of an intra refresh is shown from the first picture on that is wholly refreshed.
+    promised = (index.pts >= max(key_pts, shown[0])) & (index.pts <= shown[-1])
     if np.count_nonzero(promised & ~come) > _MOST_LOST * np.count_nonzero(promised):
         raise _NotWholeFrames(f"{source}: too many of its first packets show no frame; it is damaged")
     return replace(first, hdr=hdr), keep_frames(index, come | (index.pts >= max(key_pts, shown[0])))
+
+
+def _why_none(index: FrameIndex) -> str:
+    """A recording that was cut out of an intra refresh: H.264 says where that is through, HEVC decoders don't look."""
+    if index.keyframe.any():
+        return ""
+    return (
+        ": it has no key frame to begin at; record or cut it anew from a key frame on, or make a film of what it holds: "
+        "ffmpeg -flags +output_corrupt -i FILE -map 0 -c copy -c:v ffv1 FIXED.mkv (its first pictures are damaged)"
+    )
 
 
 def _check_tail(source: Source, version: str, index: FrameIndex, made_times: str) -> FrameIndex:

@@ -40,18 +40,21 @@ class Readers(ExitStack):
         super().__init__()
         forget_told()
         self._opened: list[tuple[Role, Probe, Reader]] = []
+        self._written = ""
 
     def open(self, store: JobStore, role: Role, read: ReadSettings) -> tuple[Probe, Reader]:
         """The job's film in this role, and a reader of it."""
         probe = read_probe(store, role)
         reader = self.enter_context(open_reader(probe, read_of(role, read)))
         self._opened.append((role, probe, reader))
+        self._written = read.written
         return probe, reader
 
     def facts(self) -> Facts:
         """Per film: which of the frames that were read are damaged, as :func:`tasks.damage.damage_facts` has it."""
         found: Facts = {}
         for role, probe in {role: probe for role, probe, _ in self._opened}.items():
-            frames = {frame for other, _, reader in self._opened if other == role for frame in reader.replaced}
-            found |= damage_facts(role, frames, probe.coded or probe.index) | decode_facts(role, probe.info)
+            replaced = {n: each for other, _, reader in self._opened if other == role for n, each in reader.replaced.items()}
+            found |= damage_facts(role, replaced, probe.coded or probe.index, self._written)
+            found |= decode_facts(role, probe.info)
         return found

@@ -27,4 +27,4 @@ def scan_chunk(work: ScanWork, store: JobStore, folder: Path, on_frame: OnFrame)
             on_frame()
     path = folder / "signatures.npy"
     np.save(path, signatures)
-    return path, damage_facts(work.role, reader.replaced, probe.coded or probe.index)
+    return path, damage_facts(work.role, reader.replaced, probe.coded or probe.index, work.read.written)

@@ -27,6 +27,8 @@ class SeekPlan:
     key_frames: npt.NDArray[np.int64]
     frames: npt.NDArray[np.int64]
     """Frame number by packet rank, -1 for packets that show none."""
+    shown: npt.NDArray[np.int64]
+    """The latest frame, by number, that this packet or one before it shows; -1 for none."""
     preroll: int
 
     @classmethod
@@ -35,21 +37,37 @@ class SeekPlan:
         order = np.argsort(index.packet[frames])
         by_rank = np.full(int(index.packet.max(initial=-1)) + 1, -1, dtype=np.int64)
         by_rank[index.packet] = np.arange(len(index))
-        return cls(index, index.packet[frames][order], frames[order], by_rank, 1 if codec in _PREROLL_CODECS else 0)
+        shown = np.maximum.accumulate(by_rank)
+        return cls(index, index.packet[frames][order], frames[order], by_rank, shown, 1 if codec in _PREROLL_CODECS else 0)
 
     def frame_of(self, rank: int) -> int | None:
         """The frame that the packet of ``rank`` shows, None when it shows none."""
         return int(self.frames[rank]) if rank < len(self.frames) and self.frames[rank] >= 0 else None
+
+    def is_key(self, rank: int) -> bool:
+        """A decoder can start at the packet of ``rank``."""
+        frame = self.frame_of(rank)
+        return frame is not None and bool(self.index.keyframe[frame])
+
+    def is_shown_early(self, rank: int) -> bool:
+        """The packet of ``rank`` shows its frame before one that is decoded earlier."""
+        frame = self.frame_of(rank)
+        return frame is not None and int(self.shown[rank]) > frame
+
+    def last_key(self, frame: int) -> int:
+        """Position in ``key_ranks`` of the last key frame that is decoded no later than ``frame`` and shown no later; -1 for
+        none."""
+        at = int(np.searchsorted(self.key_ranks, self.index.packet[frame], side="right")) - 1
+        while at >= 0 and self.key_frames[at] > frame:
+            at -= 1
+        return at
 
     def start_key(self, frame: int, earlier: int = 0) -> int:
         """Position in ``key_ranks`` of the key frame to start at for ``frame``, ``earlier`` ones before it; or FILE_START.
 
         A picture decoded after a key frame but shown before it (open GOP) needs the key frame before that one.
         """
-        at = int(np.searchsorted(self.key_ranks, self.index.packet[frame], side="right")) - 1
-        while at >= 0 and self.key_frames[at] > frame:
-            at -= 1
-        return max(FILE_START, at - self.preroll - earlier)
+        return max(FILE_START, self.last_key(frame) - self.preroll - earlier)
 
     def worth_seeking(self, frame: int, next_frame: int) -> bool:
         """True when ``frame`` lies behind the next frame to come out, or so far ahead that a key frame saves decoding."""

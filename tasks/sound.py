@@ -20,7 +20,7 @@ from av.container import OutputContainer
 
 from tasks.codecs import container_of
 from tasks.errors import StitchError
-from tasks.remote import open_source
+from tasks.openfilm import open_container
 from tasks.soundplan import SoundPiece, SoundPlan
 from tasks.soundread import SoundFormat, SoundReader, audio_streams, sound_format
 from tasks.streamlabels import labels_of, written_labels
@@ -29,7 +29,7 @@ from vsalign.errors import InputError
 Samples = npt.NDArray[np.float32]
 
 #: Raised by hand when a change here alters the bytes of a conformed file.
-SOUND_ABI = 2
+SOUND_ABI = 3
 #: How long one piece fades into the next or into silence; over by the border, where the next scene's first sound may be.
 FADE_SECONDS = 0.010
 _BLOCK_SECONDS = 2.0
@@ -47,7 +47,7 @@ def check_sound(path: str, out_path: str, streams: tuple[int, ...] = ()) -> None
     output's container."""
     container = container_of(out_path)
     with (
-        av.open(open_source(path), "r", metadata_errors="replace") as source,
+        open_container(path) as source,
         av.open(io.BytesIO(), "w", format=container) as scratch,
     ):
         for stream in audio_streams(source, streams):
@@ -75,7 +75,7 @@ def conform(
     (.mkv: FLAC, .mp4: AAC, .mov: PCM).
 
     Equal inputs give equal bytes. Memory does not grow with the film. ``on_progress`` gets seconds done. ``version`` of a
-    remote film as :func:`tasks.remote.open_source` takes it. Raises StitchError, StorageError, SourceChanged.
+    remote film as :func:`tasks.openfilm.open_container` takes it. Raises StitchError, StorageError, SourceChanged.
     """
     try:
         with SoundReader(path, version, streams) as reader, _output(out_path) as out:
@@ -221,7 +221,7 @@ def _encoders(
     path: str, version: str, streams: tuple[int, ...], out: OutputContainer, formats: tuple[SoundFormat, ...]
 ) -> list[_Encoder]:
     encoders = []
-    with av.open(open_source(path, version), "r", metadata_errors="replace") as source:
+    with open_container(path, version) as source:
         for template, form in zip(audio_streams(source, streams), formats, strict=True):
             stream = _add_stream(out, form)
             metadata, stream.disposition = written_labels(labels_of(template), out.format.name)

@@ -19,7 +19,7 @@ from av.codec.codec import Properties
 from av.container import InputContainer
 from av.packet import Packet
 
-from tasks.remote import open_source
+from tasks.openfilm import open_container
 from vsalign.errors import InputError
 
 Samples = npt.NDArray[np.float32]
@@ -69,7 +69,7 @@ def audio_streams(container: InputContainer, numbers: tuple[int, ...]) -> list[A
 class SoundReader:
     """Reads the audio streams number ``streams`` (all if empty) of a file side by side; a context manager. Positions are
     samples of the stream's own rate, 0 is time 0 of the file. Going back more than ``_KEPT_SECONDS`` decodes from the start
-    again. ``version`` as :func:`tasks.remote.open_source` takes it."""
+    again. ``version`` as :func:`tasks.openfilm.open_container` takes it."""
 
     def __init__(self, path: str, version: str = "", streams: tuple[int, ...] = ()) -> None:
         self._path, self._version, self._numbers = path, version, streams
@@ -103,7 +103,7 @@ class SoundReader:
         return list(self._tracks.values())[number].take(start, stop)
 
     def _open(self) -> None:
-        self._container = av.open(open_source(self._path, self._version), "r", metadata_errors="replace")
+        self._container = open_container(self._path, self._version)
         self._forgotten = -math.inf
         self._packets: Iterator[Packet[Any]] = iter(self._container.demux(*audio_streams(self._container, self._numbers)))
 

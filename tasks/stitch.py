@@ -126,7 +126,8 @@ def _write(
     if shape_last:
         fill_room(out_path, *size, shape)
     on_progress(len(film.pts))
-    return StitchResult(out_path, len(film.pts), os.path.getsize(out_path), others.contents(), dict(others.left_out))
+    size_bytes, left_out = os.path.getsize(out_path), dict(others.left_out)
+    return StitchResult(out_path, len(film.pts), size_bytes, others.contents(), left_out, others.told())
 
 
 def _output(path: str, time_base: Fraction, sample_rates: Sequence[int], wanted: Mapping[str, str]) -> OutputContainer:

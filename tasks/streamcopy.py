@@ -10,7 +10,6 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import AttachmentStream, Disposition, Stream
@@ -18,10 +17,10 @@ from av.video.stream import VideoStream
 
 from tasks.chaptercopy import as_pyav_has_them, marks_of, moved_chapters
 from tasks.contents import AttachmentSum, ChapterMark, Contents, Label
+from tasks.copynotes import CopyNotes
 from tasks.eventcopy import planned_events
 from tasks.openfilm import open_container
-from tasks.remote import open_source
-from tasks.shiftcopy import shifted_packets
+from tasks.shiftcopy import Target, readable, shifted_packets, stream_name
 from tasks.streamcheck import RunningSum, attachment_sum, codec_name
 from tasks.streamlabels import labels_of, language_of, tags_of, usable_timecode, written_labels
 from tasks.streamplan import Extras, Origin, Pick
@@ -41,8 +40,8 @@ class ExtraStreams:
     """The streams of ``extras`` on their way into a film that is over at ``stop_seconds`` and whose own times are ``moved``
     seconds later than ref's.
 
-    A context manager; first ``add_to`` the output, then mux ``cover_packets`` and ``packets``, then look at ``contents`` and
-    ``left_out`` (events and chapters by origin's role and kind).
+    A context manager; first ``add_to`` the output, then mux ``cover_packets`` and ``packets``, then look at ``contents``,
+    ``left_out`` (events and chapters by origin's role and kind) and ``notes`` (what else is not as it was).
     """
 
     def __init__(self, extras: Extras, moved: Fraction, stop_seconds: Fraction) -> None:
@@ -53,14 +52,16 @@ class ExtraStreams:
         self._outs: dict[Pick, Stream] = {}
         self._sums: dict[Pick, RunningSum] = {}
         self._names: dict[Pick, tuple[str, str, str]] = {}
+        self._called: dict[Pick, str] = {}
         self._attached: list[AttachmentSum] = []
         self._chapters: tuple[ChapterMark, ...] = ()
         self._tags: Label = ()
         self._picture: Label = ()
-        self._labels: list[Label] = []
+        self._labels: dict[Pick, Label] = {}
         self._covers: list[tuple[Stream, Packet[Any]]] = []
         self._container = ""
         self.left_out: Counter[str] = Counter()
+        self.notes = CopyNotes()
 
     def __enter__(self) -> ExtraStreams:
         for origin in self._origins:
@@ -85,19 +86,17 @@ class ExtraStreams:
         for pick in self._extras.of_kind("audio", "subtitle"):
             source = self._source(pick)
             self._outs[pick] = out.add_stream_from_template(source, opaque=True)
-            self._label(self._outs[pick], labels_of(source), out.format.name)
+            self._labels[pick] = labels_of(source)
+            metadata, flags = written_labels(self._labels[pick], out.format.name)
+            self._outs[pick].metadata.update(metadata)
+            self._outs[pick].disposition = flags
             self._sums[pick] = RunningSum(codec_name(source))
+            self._called[pick] = stream_name(self._origins[pick.origin], source)
             self._names[pick] = (source.type, codec_name(source), language_of(source.metadata))
         self._add_attached(out)
         self._set_tags(out, picture, is_constant_rate)
         if self._extras.chapters is not None:
             self._set_chapters(out, self._origins[self._extras.chapters], self._open[self._extras.chapters])
-
-    def _label(self, stream: Stream, label: Label, container: str) -> None:
-        metadata, flags = written_labels(label, container)
-        stream.metadata.update(metadata)
-        stream.disposition = flags
-        self._labels.append(label)
 
     def _add_attached(self, out: OutputContainer) -> None:
         for pick in self._extras.of_kind("cover", "attachment"):
@@ -109,6 +108,9 @@ class ExtraStreams:
                 out.add_attachment(name, mimetype or "application/octet-stream", data)
             else:
                 packet = self._cover(pick)
+                if packet is None:
+                    self.notes.say(f"{stream_name(self._origins[pick.origin], source)}, a cover without a picture")
+                    continue
                 data, codec = bytes(packet), codec_name(source)
                 name = name or f"cover.{'jpg' if codec == 'mjpeg' else codec}"
                 if out.format.name == "matroska":
@@ -119,11 +121,11 @@ class ExtraStreams:
                     self._covers.append((stream, packet))
             self._attached.append(attachment_sum(pick.kind == "cover", name, data))
 
-    def _cover(self, pick: Pick) -> Packet[Any]:
-        """A cover's one packet, which FFmpeg's demuxers bring before all others."""
+    def _cover(self, pick: Pick) -> Packet[Any] | None:
+        """A cover's one packet, which FFmpeg's demuxers bring before all others; None where there is none."""
         origin = self._origins[pick.origin]
-        with av.open(open_source(origin.path, origin.version), "r", metadata_errors="replace") as container:
-            return next(packet for packet in container.demux(container.streams[pick.index]) if packet.size)
+        with open_container(origin.path, origin.version) as container:
+            return next(readable(container, origin, {pick.index: stream_name(origin, container.streams[pick.index])}), None)
 
     def _set_tags(self, out: OutputContainer, picture: Stream, is_constant_rate: bool) -> None:
         if self._extras.tags is None:
@@ -131,18 +133,31 @@ class ExtraStreams:
         source = self._open[self._extras.tags]
         label = labels_of(source.streams[self._extras.picture]) if self._extras.picture is not None else ()
         tags = tags_of(source.metadata)
+        timecode = dict(label).get("timecode") or dict(tags).get("timecode", "")
         if out.format.name != "matroska":
             # FFmpeg makes a track of it, and fails where it is none.
-            timecode = dict(tags).get("timecode") or dict(label).get("timecode", "")
+            if (other := dict(tags).get("timecode", timecode)) != timecode:
+                self.notes.say(f"the film's time code {other!r}; the picture has its own")
             assert isinstance(picture, VideoStream)
             rate = picture.codec_context.framerate if is_constant_rate else None
             tags, label = _without_timecode(tags), _without_timecode(label)
-            label += (("timecode", timecode),) if usable_timecode(timecode, rate) else ()
+            if usable_timecode(timecode, rate):
+                label += (("timecode", timecode),)
+            elif timecode:
+                self.notes.say(f"the time code {timecode!r}, which {out.format.name} cannot count on from in this film")
+        carried = {timecode, dict(tags).get("timecode", timecode)}
+        self._note_timecodes(self._origins[self._extras.tags], source, carried)
         metadata, flags = written_labels(label, out.format.name)
         picture.metadata.update(metadata)
         picture.disposition = flags
         out.metadata.update(dict(tags))
         self._tags, self._picture = tags, label
+
+    def _note_timecodes(self, origin: Origin, source: InputContainer, carried: set[str]) -> None:
+        """Tracks of time codes go along as tags of the picture and of the film."""
+        for stream in source.streams.data:
+            if (timecode := stream.metadata.get("timecode", "")) and timecode not in carried:
+                self.notes.say(f"{origin.role} stream #{stream.index}, time code {timecode!r}: it is not the picture's")
 
     def _set_chapters(self, out: OutputContainer, origin: Origin, source: InputContainer) -> None:
         given = source.chapters()
@@ -166,7 +181,8 @@ class ExtraStreams:
             if outs and origin.plan is not None:
                 flows.append(self._counted(planned_events(origin, sorted(outs), self._left_out), outs))
             elif outs:
-                shifted = shifted_packets(self._open[number], origin, sorted(outs), self._left_out)
+                targets = {index: Target(self._container, _tick(self._outs[pick])) for index, pick in sorted(outs.items())}
+                shifted = shifted_packets(self._open[number], origin, targets, self._left_out, self.notes)
                 flows.append(self._counted(by_time(shifted), outs))
         return flows
 
@@ -190,15 +206,29 @@ class ExtraStreams:
                 yield seconds, packet
 
     def contents(self) -> Contents:
-        """What the film holds once all packets are muxed."""
-        streams = [running.of(*self._names[pick]) for pick, running in self._sums.items()]
-        return Contents(tuple(streams), tuple(self._attached), self._chapters, self._tags, (self._picture, *self._labels))
+        """What the film holds once all packets are muxed: in mp4 and mov no stream without any."""
+        there = [pick for pick, each in self._sums.items() if each.num_packets or self._container == "matroska"]
+        streams = tuple(self._sums[pick].of(*self._names[pick]) for pick in there)
+        labels = (self._picture, *(self._labels[pick] for pick in there))
+        return Contents(streams, tuple(self._attached), self._chapters, self._tags, labels)
+
+    def told(self) -> tuple[str, ...]:
+        """Once all packets are muxed, what is not as it was in other films."""
+        if self._container != "matroska":
+            for pick in (pick for pick, each in self._sums.items() if not each.num_packets):
+                self.notes.say(f"{self._called[pick]}, of which the film has no packet")
+        return self.notes.lines()
 
 
 def _later(origin: Origin, seconds: Fraction) -> Origin:
     """With all of it later by ``seconds``."""
     stop = None if origin.stop_seconds is None else origin.stop_seconds + seconds
     return replace(origin, shift_seconds=origin.shift_seconds + seconds, stop_seconds=stop)
+
+
+def _tick(stream: Stream) -> Fraction:
+    assert stream.time_base is not None
+    return stream.time_base
 
 
 def _without_timecode(label: Label) -> Label:
@@ -209,6 +239,6 @@ def all_sound(
     path: str, shift_seconds: Fraction = _NO_SHIFT, stop_seconds: Fraction | None = None, version: str = ""
 ) -> Extras:
     """All audio streams of a file, moved later by ``shift_seconds``, none of it from ``stop_seconds`` on."""
-    with av.open(open_source(path, version), "r", metadata_errors="replace") as container:
+    with open_container(path, version) as container:
         picks = tuple(Pick(0, stream.index, "audio") for stream in container.streams.audio)
     return Extras((Origin("ref", path, version, shift_seconds, stop_seconds),), picks)

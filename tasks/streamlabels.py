@@ -14,6 +14,7 @@ from tasks.contents import Label
 _OF_THE_FILE = frozenset(
     {
         *("encoder", "duration", "handler_name", "vendor_id", "filename", "mimetype", "name"),
+        "alpha_mode",  # the picture that is written has none
         *("major_brand", "minor_version", "compatible_brands", "creation_time"),
     }
 )
@@ -22,6 +23,8 @@ _STATISTICS = ("bps", "number_of_frames", "number_of_bytes", "_statistics", "dur
 #: QuickTime has its own short list of languages, each under one code only.
 _MOV_LANGUAGES = {"fre": "fra", "deu": "ger", "nld": "dut", "ell": "gre", "isl": "ice", "zho": "chi", "swe": "sve"}
 _TIMECODE = re.compile(r"\d\d:\d\d:\d\d[:;.](\d\d)$")
+#: What programs call every track of theirs where QuickTime has room for a name.
+_NO_NAME = re.compile(r"handler|^core media |^apple |^iso media|^mainconcept|^gpac|^(video|audio|sound|mono|stereo|surround)$")
 _NO_FLAG = ("attached_pic", "timed_thumbnails", "still_image", "multilayer")
 
 
@@ -32,8 +35,9 @@ def language_of(metadata: Mapping[str, str]) -> str:
 
 
 def title_of(metadata: Mapping[str, str]) -> str:
-    """A track's name; mp4 and mov bring it as "name"."""
-    return metadata.get("title") or metadata.get("name", "")
+    """A track's name; mp4 and mov bring it as "name", and some programs' as that of its handler."""
+    handler = metadata.get("handler_name", "").strip()
+    return metadata.get("title") or metadata.get("name") or ("" if _NO_NAME.search(handler.lower()) else handler)
 
 
 def labels_of(stream: Stream) -> Label:

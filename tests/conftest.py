@@ -10,6 +10,8 @@ import pytest
 
 # A token that some program has left in the home must not make clusters of tests ask for it.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+# Threads that spin while they wait for each other take fifteen times as long on a machine that has other things to do.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from tests.s3 import S3Bucket, S3Server, new_bucket, s3_server, set_environment
 

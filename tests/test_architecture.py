@@ -70,6 +70,12 @@ def test_other_packages_come_in_through_their_doors_only(path: Path):
     assert not {package for package in imports_of(path) & set(DOORS) if name not in DOORS[package]}
 
 
+def test_sources_are_opened_in_one_place():
+    """Which knows how to: films far away, tags that are no UTF-8, image sequences."""
+    opening = ("av.open(open_source(", "metadata_errors")
+    assert {p.name for p in FILES if any(how in p.read_text(encoding="utf-8") for how in opening)} == {"openfilm.py"}
+
+
 def test_the_command_line_starts_without_torch_or_ray():
     code = (
         "import sys, orchestrator.cli; print([m for m in ('torch', 'ray', 'cv2', 'numba', 'matplotlib') if m in sys.modules])"

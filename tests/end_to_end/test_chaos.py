@@ -40,12 +40,12 @@ EXPLAINED = {"worker": 1, "raylet": 1, "driver": NUM_NODES, "gcs": NUM_NODES}
 QUICK = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 300,
-    "health_check_timeout_ms": 1000,
+    "health_check_timeout_ms": 5000,
     "health_check_failure_threshold": 3,
     "gcs_rpc_server_reconnect_timeout_s": 6,
 }
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 
 def case(point: str, target: str) -> Any:
@@ -81,7 +81,7 @@ class Chaos:
 
     def reached(self, running: subprocess.Popen[str]) -> tuple[int, int]:
         """Process number of what stopped at the armed point, and of its raylet."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not (self.folder / "reached").exists():
             assert running.poll() is None, f"it ended before the point was reached: {running.communicate()[1]}"
             assert time.monotonic() < deadline, "the point was never reached"
@@ -150,7 +150,7 @@ def calm(films: Path, chaos: Chaos) -> bytes:
     out = films / "calm.mkv"
     chaos.arm("")
     done = run(films, out, "--pool", "local")
-    assert done.wait(timeout=120) == 0, done.communicate()[1]
+    assert done.wait(timeout=400) == 0, done.communicate()[1]
     assert chaos.rendered() == Counter(f"render-{index:05d}" for index in range(NUM_CHUNKS))
     return out.read_bytes()
 
@@ -164,13 +164,13 @@ def test_a_kill_costs_no_more_than_what_it_hit(chaos: Chaos, films: Path, calm: 
     worker, raylet = chaos.reached(driver)
     kept = {path.name[:12] for path in (tmp_path / "out.mkv.vsalign" / "done").glob("render-*")}
     chaos.strike(target, worker, raylet, driver)
-    _, said = driver.communicate(timeout=150)
+    _, said = driver.communicate(timeout=400)
     if driver.returncode:
         assert target in {"driver", "gcs"}, said
         if target == "gcs":
             chaos.close()
         resumed = start(["resume", str(tmp_path / "out.mkv.vsalign"), "--quiet", "--address", chaos.address])
-        _, said = resumed.communicate(timeout=150)
+        _, said = resumed.communicate(timeout=400)
         assert resumed.returncode == 0, said
     elif target == "gcs":
         chaos.close()
@@ -186,7 +186,7 @@ def test_chunks_whose_worker_always_dies_are_parked_and_all_others_done(chaos: C
     chaos.arm("")
     (chaos.folder / "poison").write_text("render-00002 render-00005")
     done = run(films, out, "--workers", "2")
-    said, complained = done.communicate(timeout=200)
+    said, complained = done.communicate(timeout=400)
     assert done.returncode == 1 and not out.exists(), complained
     assert "render-00002 (ref frames [24, 36))" in said and "render-00005" in said
     assert {path.name[:12] for path in (job / "done").glob("render-*")} == {f"render-{n:05d}" for n in (0, 1, 3, 4, 6, 7)}
@@ -198,7 +198,7 @@ def test_chunks_whose_worker_always_dies_are_parked_and_all_others_done(chaos: C
 
     (chaos.folder / "poison").unlink()
     resumed = start(["resume", str(job), "--quiet"])
-    assert resumed.wait(timeout=200) == 0 and out.read_bytes() == calm
+    assert resumed.wait(timeout=400) == 0 and out.read_bytes() == calm
 
 
 def test_a_worker_that_stands_still_is_killed_and_its_chunk_made_elsewhere(
@@ -207,8 +207,8 @@ def test_a_worker_that_stands_still_is_killed_and_its_chunk_made_elsewhere(
     out = tmp_path / "out.mkv"
     chaos.arm("")
     (chaos.folder / "frozen").write_text("render-00001")
-    done = run(films, out, "--workers", "2", "--stall-seconds", "8")
-    _, said = done.communicate(timeout=200)
+    done = run(films, out, "--workers", "2", "--stall-seconds", "15")
+    _, said = done.communicate(timeout=400)
     assert done.returncode == 0 and out.read_bytes() == calm, said
     events = [json.loads(line) for line in (tmp_path / "out.mkv.vsalign" / "journal.jsonl").read_text().splitlines()]
     assert [(event["item"], event["cause"]) for event in events if event["what"] == "failed"] == [("render-00001", "stall")]
@@ -222,17 +222,17 @@ def test_a_run_that_is_taken_over_ends_and_the_other_one_finishes(chaos: Chaos, 
     first = run(films, out, "--workers", "2")
     chaos.reached(first)
     refused = start(["resume", str(job), "--quiet"])
-    _, said = refused.communicate(timeout=60)
+    _, said = refused.communicate(timeout=200)
     assert refused.returncode == 2 and f"pid {first.pid}" in said and "--steal" in said
     second = start(["resume", str(job), "--quiet", "--steal"])
-    _, said = first.communicate(timeout=100)
+    _, said = first.communicate(timeout=400)
     assert first.returncode == 1 and "taken this job over" in said
     (chaos.folder / "go").touch()
-    assert second.wait(timeout=200) == 0, second.communicate()[1]
+    assert second.wait(timeout=400) == 0, second.communicate()[1]
     assert out.read_bytes() == calm and not workers_left()
 
 
-def workers_left(patience_s: float = 20.0) -> list[str]:
+def workers_left(patience_s: float = 60.0) -> list[str]:
     """Command lines of chunk workers that are there still after some seconds."""
     deadline = time.monotonic() + patience_s
     while True:

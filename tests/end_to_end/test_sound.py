@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator.cli import run
 from tests.clicks import Track, click_track, heard, onsets, with_sound
+from tests.editlist import set_edits
 from tests.films import film, write_film
 
 NUM, CLIP = 120, 160
@@ -132,3 +133,37 @@ def test_a_codec_that_the_container_cannot_hold_is_encoded_anew(here: Path):
     make_clip(24, [Track("wavpack", 44100)])
     render(N + 7, "--quiet", out="out.mp4")
     check_clicks(N + 7, "out.mp4")
+
+
+def test_sound_that_can_neither_be_copied_nor_laid_is_refused_before_anything_is_rendered(
+    here: Path, capsys: pytest.CaptureFixture[str]
+):
+    """No frame matches, so that there is no plan by which to encode it anew."""
+    make_clip(24, [Track("wavpack", 44100)])
+    Path("map.csv").write_text("\n".join(["ref_frame,clip_frame", *(f"{n}," for n in range(NUM))]) + "\n")
+    fixed = ["--pool", "local", "--no-warp", "--audio", "clip", "--frame-map", "map.csv", "--preset", "ultrafast"]
+    assert run(["render", "clip.mkv", "ref.mkv", "-o", "out.mp4", *fixed]) == 2
+    said = capsys.readouterr().err
+    assert "clip.mkv cannot be copied into it as it is, and too few frames match" in said
+    assert not list(Path("out.mp4.vsalign").glob("seg/*"))
+    assert run(["render", "clip.mkv", "ref.mkv", "-o", "out.mkv", *fixed, "--quiet"]) == 0, "there the packets go as they are"
+
+
+def test_sound_of_a_clip_that_an_edit_list_cuts_is_encoded_anew(here: Path):
+    click_track(Path("sound.mp4"), CLIP / 24, CLICKS / 24, [Track("aac")])
+    with av.open("sound.mp4") as sound, av.open("clip24.mkv") as picture, av.open("clip.mp4", "w") as out:
+        copies = [out.add_stream_from_template(s, opaque=True) for s in (sound.streams.audio[0], picture.streams.video[0])]
+        for source, copy in zip((sound.demux(audio=0), picture.demux(video=0)), copies, strict=True):
+            for packet in source:
+                if packet.size:
+                    packet.stream = copy
+                    out.mux(packet)
+    rows = (N + 7).tolist()
+    lines = [f"{n},{row}" for n, row in enumerate(rows)]
+    Path("map.csv").write_text("\n".join(["ref_frame,clip_frame", *lines]) + "\n")
+    fixed = ["--pool", "local", "--no-warp", "--audio", "clip", "--frame-map", "map.csv", "--preset", "ultrafast", "--quiet"]
+    priming = 1024 / 48000
+    for edits, copied in (([(6.0, priming)], True), ([(2.0, priming), (3.0, priming + 3.0)], False)):
+        set_edits(Path("clip.mp4"), edits)
+        assert run(["render", "clip.mp4", "ref.mkv", "-o", "out.mkv", *fixed, "--overwrite"]) == 0
+        assert ("copied as it is" in last_report()["sound"]) == copied

@@ -22,6 +22,7 @@ from tasks.contents import content_problems, label_problems
 from tasks.messages import Source
 from tasks.probe import probe
 from tasks.streamcheck import contents_of
+from tests.editlist import set_edits
 from tests.extras import CHAPTERS, COVER, FONTS, PGS, with_extras
 from tests.films import film, write_film
 from tests.synth import packet_payloads
@@ -322,3 +323,49 @@ def test_streams_that_cannot_be_copied_are_named(here: Path, capsys: pytest.Capt
                     out.mux_one(packet)
     assert render(ref="two.mkv") == 0
     assert "left out of ref: video stream #1; the output has one picture" in "".join(report()["notices"])
+
+
+def test_damage_in_refs_sound_is_in_the_report_with_stream_and_time(here: Path):
+    """A damaged packet of AAC from a transport stream ends nothing."""
+    with av.open("picture.mkv") as picture, av.open("ref.mkv") as source, av.open("ref.ts", "w") as out:
+        copies = [out.add_stream_from_template(s, opaque=True) for s in (picture.streams.video[0], source.streams.audio[0])]
+        rows = [
+            (copy, p) for copy, film in zip(copies, (picture.demux(video=0), source.demux(audio=0)), strict=True) for p in film
+        ]
+        for copy, packet in sorted((row for row in rows if row[1].size), key=lambda row: row[1].dts * row[1].time_base):
+            packet.stream = copy
+            out.mux_one(packet)
+    with av.open("ref.ts") as film:
+        payload, at = [(bytes(p), float(p.pts * p.time_base)) for p in film.demux(audio=0) if p.size][50]
+    data = bytearray(Path("ref.ts").read_bytes())
+    data[data.find(payload[:64]) + 2] |= 0x3C
+    Path("ref.ts").write_bytes(data)
+    assert render(ref="ref.ts", out="out.mp4") == 0
+    lost = json.loads(Path("out.mp4.vsalign/report.json").read_text())["streams"][-1]
+    assert re.match(r"left out: ref stream #1 \(aac\): \d damaged packets left out, the first at 00:00:0\d", lost)
+    assert timecode_near(lost, at)
+
+
+def timecode_near(line: str, seconds: float) -> bool:
+    whole, part = (float(each) for each in line.rpartition(":")[2].split("."))
+    return abs(whole + part / 1000 - seconds) < 0.5
+
+
+def test_sound_that_an_edit_list_cuts_is_refused_and_left_out_on_request(here: Path, capsys: pytest.CaptureFixture[str]):
+    with av.open("picture.mkv") as picture, av.open("ref.mkv") as source, av.open("ref.mp4", "w") as out:
+        copies = [out.add_stream_from_template(s, opaque=True) for s in (source.streams.audio[0], picture.streams.video[0])]
+        for copy, film in zip(copies, (source.demux(audio=0), picture.demux(video=0)), strict=True):
+            for packet in film:
+                if packet.size:
+                    packet.stream = copy
+                    out.mux(packet)
+    priming = 1024 / 48000
+    set_edits(here / "ref.mp4", [(1.0, priming), (1.5, priming + 2)])
+    assert render(ref="ref.mp4") == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said and "ref.mp4: its edit list cuts stream #0 aac audio amid packets" in said
+    assert said.endswith("--streams audio=none leaves the sound out") and not Path("out.mkv.vsalign").exists()
+    assert render("--streams", "audio=none", ref="ref.mp4") == 0
+    set_edits(here / "ref.mp4", [(3.0, priming)])
+    assert render("--overwrite", ref="ref.mp4") == 0
+    assert len(languages("out.mkv", "audio")) == 1

@@ -17,10 +17,10 @@ from orchestrator.config import JobConfig
 from orchestrator.estimate import Estimate, estimate
 from orchestrator.finish import _joins_these, out_is_ours, stitch_work
 from orchestrator.outcheck import check_disk
-from orchestrator.resume import Found
+from orchestrator.resume import Found, sort_units
 from orchestrator.sighting import sight_of
 from orchestrator.soundtrack import Soundtrack
-from orchestrator.streamchoice import Choice, Chosen
+from orchestrator.streamchoice import NO_STREAMS, Choice, Chosen
 from orchestrator.works import content_digest
 from tasks.commit import library_versions
 from tasks.final import Final, settle_final, write_final
@@ -29,7 +29,7 @@ from tasks.messages import StreamInfo
 from tasks.sight import see
 from tasks.soundplan import SoundPlan
 from tasks.store import file_sha256
-from tasks.streamplan import NO_EXTRAS
+from tasks.streamplan import NO_EXTRAS, Extras, Origin, Pick
 from tasks.work import Record, StitchWork
 from tests.factories import config_of, inputs_of, record, work
 from vsalign.errors import InputError
@@ -64,9 +64,10 @@ def test_the_film_that_is_being_replaced_is_ours_too(store: LocalStore):
     assert not out_is_ours(config_of())
 
 
-def stitching(store: LocalStore, config: JobConfig) -> StitchWork:
+def stitching(store: LocalStore, config: JobConfig, choice: Choice = NO_STREAMS, extras: Extras = NO_EXTRAS) -> StitchWork:
     """The unit that joins the film of one chunk."""
-    run = SimpleNamespace(job=SimpleNamespace(store=store), job_dir=store.location, config=config, inputs=inputs_of())
+    inputs = replace(inputs_of(), choice=choice)
+    run = SimpleNamespace(job=SimpleNamespace(store=store), job_dir=store.location, config=config, inputs=inputs)
     unit = work("render-00000")
     chunk = SimpleNamespace(
         name=unit.name,
@@ -77,7 +78,7 @@ def stitching(store: LocalStore, config: JobConfig) -> StitchWork:
         pixel_format="yuv420p",
         encode=SimpleNamespace(codec="libx264"),
     )
-    return stitch_work(run, [chunk], {unit.name: record(of=unit)}, Soundtrack(NO_EXTRAS), None)
+    return stitch_work(run, [chunk], {unit.name: record(of=unit)}, Soundtrack(extras), None)
 
 
 def test_each_run_has_its_own_list_of_parts_and_takes_the_earlier_away(store: LocalStore):
@@ -96,15 +97,36 @@ def test_for_the_web_the_index_comes_first_and_such_a_film_is_another_one(store:
     assert stitching(store, config_of(encode={"preset": "web"})).container_options == (), "mkv"
 
 
+def test_a_film_of_other_streams_is_told_in_words(store: LocalStore):
+    """Not as "streams", which tells nobody what to look at; and where the words are alike, the film still is another one."""
+
+    def film_of(choice: Choice, *kinds: str) -> StitchWork:
+        extras = Extras((Origin("ref", "ref.mkv"),), tuple(Pick(0, n, kind) for n, kind in enumerate(kinds)))  # type: ignore
+        return stitching(store, config_of(), choice, extras)
+
+    ref = [Chosen("ref", "audio", n, StreamInfo(n + 1, "audio", "flac", "eng", Fraction(1, 1000))) for n in range(2)]
+    plain, all_of_it = film_of(Choice()), film_of(Choice((*ref,), "ref", "ref"), "audio", "audio")
+    known = replace(record(of=plain), inputs=plain.inputs), replace(record(of=all_of_it), inputs=all_of_it.inputs)
+
+    def why(work: StitchWork, earlier: Record) -> list[str]:
+        return list(sort_units([work], Found((earlier,), {earlier.blob: earlier.size_bytes})).why_stale)
+
+    assert why(all_of_it, known[0]) == ["streams.audio none -> ref 0,1, streams.chapters none -> ref, streams.tags none -> ref"]
+    assert why(film_of(Choice((ref[1],), "ref", "ref"), "audio"), known[1]) == ["streams.audio ref 0,1 -> ref 1"]
+    assert why(film_of(Choice((*ref,), "ref", "ref"), "audio", "cover"), known[1]) == ["streams"]
+
+
 def test_the_film_and_its_sound_depend_on_the_ffmpeg_that_writes_them(store: LocalStore, monkeypatch: pytest.MonkeyPatch):
     def made() -> tuple[str, ...]:
         film, plan = stitching(store, config_of()), SoundPlan((), 0.0, 1.0)
         return film.fingerprint, film.joined, orchestrator.soundtrack._fingerprint(config_of(), inputs_of(), plan, (1,))
 
-    before, other = made(), {**library_versions(), "ffmpeg": "another"}
-    for module in (orchestrator.works, orchestrator.soundtrack):
-        monkeypatch.setattr(module, "library_versions", lambda: other)
-    assert all(was != now for was, now in zip(before, made(), strict=True))
+    before = made()
+    for name in ("av", "ffmpeg"):
+        other = {**library_versions(), name: "another"}
+        for module in (orchestrator.works, orchestrator.soundtrack):
+            monkeypatch.setattr(module, "library_versions", lambda other=other: other)
+        assert all(was != now for was, now in zip(before, made(), strict=True))
 
 
 def test_a_film_is_finished_as_long_as_it_is_of_the_units_that_are_there_and_may_be_used():

@@ -88,13 +88,13 @@ def test_a_failure_leaves_a_record_with_the_end_of_its_log(store: MemoryStore):
 
 def test_the_ledger_counts_causes_and_the_seconds_thrown_away(clock: Clock):
     ledger, unit = Ledger(clock), work("a")
-    for cause, seconds in ((Cause.PREEMPTED, 30), (Cause.INFRA, 12), (Cause.CODE, 7), (Cause.PREEMPTED, 1)):
+    for cause, seconds in ((Cause.PREEMPTED, 30), (Cause.INFRA, 12), (Cause.CODE, 7), (Cause.BUSY, 5), (Cause.PREEMPTED, 1)):
         ledger.unit_started(unit, Attempt(1), HERE)
         clock.now += seconds
         ledger.unit_failed(unit, failed("a", 1, cause), parked=False)
         clock.now += 100  # what passes between attempts is nobody's work
-    assert ledger.failures == {"preempted": 2, "infra": 1, "code": 1}
-    assert ledger.spot_lost_seconds == 43 and ledger.lost_seconds["code"] == 7
+    assert ledger.failures == {"preempted": 2, "infra": 1, "code": 1, "busy": 1}
+    assert ledger.spot_lost_seconds == 43 and ledger.lost_seconds["busy"] == 5 and ledger.lost_seconds["code"] == 7
     ledger.unit_done(unit, record(of=unit, host="h", facts={"thrift": 2}))
     ledger.unit_done(unit, record(of=unit, host="h"))
     assert ledger.units_by_host == {"h": 2} and ledger.units_by_thrift == {2: 1}

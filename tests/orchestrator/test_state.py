@@ -47,7 +47,7 @@ def test_attempts_are_numbered_one_by_one():
     assert board.start("a").number == 3
 
 
-@pytest.mark.parametrize("cause", [Cause.CODE, Cause.STALL, Cause.MEMORY, Cause.STORAGE, Cause.PREEMPTED, Cause.INFRA])
+@pytest.mark.parametrize("cause", [c for c in Cause if c is not Cause.CRASH])
 def test_each_cause_has_a_budget_of_its_own(cause: Cause):
     board, most = Board.of(["a"]), Budgets().of(cause)
     other = Cause.INFRA if cause is Cause.CODE else Cause.CODE
@@ -126,6 +126,7 @@ def test_bad_nodes_are_those_where_the_work_or_the_node_was_to_blame():
         fail(board, "a", cause, node)
     fail(board, "a", Cause.INFRA, "gone")
     fail(board, "a", Cause.PREEMPTED, "spot")
+    fail(board, "a", Cause.BUSY, "full")
     fail(board, "a", Cause.CODE, "")
     assert board.items["a"].bad_nodes() == {"c", "x", "s", "m"}
 

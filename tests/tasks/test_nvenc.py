@@ -68,7 +68,7 @@ def raised(make: Exception, cause: Exception) -> Exception:
 def test_too_many_sessions_are_neither_short_memory_nor_the_work_s_fault() -> None:
     """FFmpeg reports them as ENOMEM, which would make every later attempt thriftier and then park the unit."""
     busy = raised(EncoderBusy("h264_nvenc", "out of memory (10)"), av.error.MemoryError(12, "Cannot allocate memory"))
-    assert cause_of(busy) is Cause.INFRA
+    assert cause_of(busy) is Cause.BUSY
     assert shortage_of(busy) is None
     assert shortage_of(raised(ValueError("x"), MemoryError())) == "host"
     missing = raised(EncoderMissing("h264_nvenc", "Cannot load libcuda.so.1"), av.error.PermissionError(1, "not permitted"))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ import av
 import pytest
 from av.packet import Packet
 
-from tasks.damage import damage_facts, damaged_frames, may_be_used, over_damage
+from tasks.damage import Replaced, damage_facts, damaged_frames, may_be_used, over_damage, shown_as_later
 from tasks.decode import FrameReader
 from tasks.decoder import ABSENT, Decoder
 from tasks.errors import DamagedFrame, StorageError
 from tasks.messages import AS_IT_IS, Probe, ReadSettings, Source
 from tasks.openfilm import open_stream
 from tasks.pictures import picture_of
-from tasks.probe import probe
+from tasks.probe import probe, written_when
 from tasks.seekplan import FILE_START, SeekPlan
 from tests.synth import (
     ALT_REF_VPX,
@@ -135,6 +136,8 @@ def read(found: Probe, wanted: Sequence[int], threads: int = 1) -> tuple[dict[in
 
 #: Entropy coding takes most bytes for pictures: these go unnoticed by every decoder, or upset the container.
 UNNOTICED = {("h264.mkv", noise), ("refresh.mkv", noise), ("hevc.mkv", noise), ("hevc.mkv", ones), ("vp9.webm", noise)}
+#: Of these decoders notice only some.
+HALF_NOTICED = {("h264.mkv", headless), ("refresh.mkv", headless)}
 UPSETTING = {("mpeg2.ts", ones), ("av1.mkv", noise)}
 SPOILT = [(n, how) for n in FILMS for how in (noise, ones, headless) if (n, how) not in UNNOTICED | UPSETTING]
 
@@ -150,6 +153,9 @@ def test_damage_is_the_same_from_wherever_reading_begins(
     for n, other in shown.items():
         assert other == max(set(range(n)) - set(shown)), "the last whole frame before"
         assert hashes[n] == hashes[other]
+    whole = linear(films[name], found).hashes
+    wrong = [n for n in range(NUM) if n not in shown and hashes[n] != whole[n]]
+    assert not wrong or (name, spoil) in HALF_NOTICED, "nothing wrong is passed off as whole"
     by_ffmpeg = linear(film, found)
     assert set(shown) >= by_ffmpeg.flagged | set(range(NUM)) - set(by_ffmpeg.hashes)
     starts = sorted({dice.randrange(NUM) for _ in range(6)} | set(list(shown)[:3]) | {max(shown) + 1} - {NUM})
@@ -209,7 +215,7 @@ def test_a_frame_that_silently_does_not_come_is_damaged_and_all_behind_it_in_dou
     empty = b"\x00\x00\x01\xb6\x50\x00"
     film = spoilt(whole, tmp_path / "film.mkv", [20], lambda data: empty + bytes(len(data) - len(empty)))
     found = probe(Source(str(film)))
-    assert read(found, range(NUM))[1] == {20: 19}
+    assert read(found, range(NUM))[1] == {20: 19, 21: 19, 22: 19, 23: 19}
     decoder = Decoder(found, SeekPlan.of(found.index, "mpeg4"), 1, {})
     assert decoder.begin(FILE_START) and decoder.run_to(30) is not None
     assert decoder.damage == {20: ABSENT} and not decoder.hopeless and decoder.damaged_from == -1
@@ -234,7 +240,7 @@ def test_a_slice_that_is_left_out_of_a_picture_is_noticed(tmp_path: Path) -> Non
         return data[: second + 6] + b"\x00\x00\x00\x00" + data[second + 10 :]
 
     found = probe(Source(str(spoilt(whole, tmp_path / "film.mkv", [20], without_a_header))))
-    assert read(found, range(NUM))[1] == {20: 19}
+    assert read(found, range(NUM))[1] == {20: 19, 21: 19, 22: 19, 23: 19}
 
 
 # --- what is said
@@ -264,7 +270,7 @@ def test_a_packet_that_the_container_calls_damaged_is_damage_in_the_middle(films
     found = probe(Source(f"{tmp_path}/film.ts"))
     assert len(found.index) == NUM and not found.info.truncated and "1 damaged packet" in found.info.damage
     _, shown = read(found, range(NUM))
-    assert 0 < len(shown) <= 2
+    assert shown == {2: 1, **dict.fromkeys(range(4, 12), 3)}, "a B picture, and the P picture that all to the next I need"
     with FrameReader(found) as reader, pytest.raises(DamagedFrame, match="the container flags"):
         list(reader.pictures(shown))
 
@@ -302,12 +308,13 @@ def test_a_disk_that_fails_is_no_damage(films: dict[str, Path], monkeypatch: pyt
 def test_facts_name_every_frame_and_the_first_times(films: dict[str, Path]) -> None:
     index = probe(Source(str(films["ffv1.mkv"]))).index
     frames = [0, 3, 4, 5, *range(10, 40)]
-    facts = damage_facts("clip", reversed(frames), index)
+    facts = damage_facts("clip", {n: Replaced(max(1, n - 1), "") for n in reversed(frames)}, index)
     assert facts["replaced_clip"] == 34 and facts["replaced_clip_frames"] == "0 3-5 10-39"
     times = str(facts["replaced_clip_times"]).split()
     assert len(times) == 20 and times[:2] == ["00:00:00.000", "00:00:00.120"]
     assert damaged_frames(facts, "clip") == set(frames) and damaged_frames(facts, "ref") == set()
-    assert damage_facts("clip", [], index) == {}
+    assert shown_as_later(facts, "clip") == {0} and shown_as_later({}, "clip") == set()
+    assert damage_facts("clip", {}, index) == {}
 
 
 def test_results_with_replaced_frames_serve_only_who_wants_them() -> None:
@@ -316,3 +323,25 @@ def test_results_with_replaced_frames_serve_only_who_wants_them() -> None:
     assert may_be_used(facts, REPEAT) and not may_be_used(facts, AS_IT_IS) and not may_be_used(facts, skip)
     assert may_be_used(facts, over_damage(skip)) and not may_be_used(facts, over_damage(AS_IT_IS))
     assert may_be_used({"confidence": 0.5}, AS_IT_IS)
+
+
+def test_what_was_repeated_is_made_again_when_the_film_was_written_again(films: dict[str, Path]) -> None:
+    index = probe(Source(str(films["ffv1.mkv"]))).index
+    facts = damage_facts("clip", {7: Replaced(6, "")}, index, "monday")
+    assert may_be_used(facts, replace(REPEAT, written="monday")) and not may_be_used(facts, replace(REPEAT, written="tuesday"))
+    assert may_be_used(facts, REPEAT), "not known when"
+    unhurt = damage_facts("clip", {}, index, "monday")
+    assert may_be_used(unhurt, replace(REPEAT, written="tuesday")), "no frame of it was damaged"
+
+
+def test_a_film_that_is_written_again_is_told_by_its_time(tmp_path: Path) -> None:
+    one, other = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    for path in (one, other):
+        path.write_bytes(b"x")
+        os.utime(path, ns=(10**18, 10**18))
+    before = written_when([str(one), f"{other}#v:1"])
+    assert written_when([str(one), f"{other}#v:1"]) == before == written_when([str(one), "s3://films/c.mkv", str(other)])
+    os.utime(other, ns=(10**18, 10**18 + 1))
+    assert written_when([str(one), f"{other}#v:1"]) != before
+    other.unlink()
+    assert written_when([str(one), str(other)]) not in ("", before)

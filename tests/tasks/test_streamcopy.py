@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -17,13 +17,17 @@ from av.packet import Packet
 from av.stream import Disposition
 
 from tasks.contents import Contents
+from tasks.copynotes import CopyNotes
 from tasks.encode import SegmentWriter
+from tasks.errors import StitchError
 from tasks.joinplan import StitchResult
 from tasks.messages import EncodeSettings, VideoFormat
+from tasks.shiftcopy import readable
 from tasks.soundplan import SoundPiece, SoundPlan
 from tasks.stitch import SegmentPlan, stitch, verify
 from tasks.streamcheck import contents_of, is_cover, stream_problems
 from tasks.streamplan import Extras, Origin, Pick
+from tests.editlist import Edit, set_edits
 from tests.extras import COVER, FONTS, MILLISECOND, PGS, TAGS, timed, with_extras
 from tests.synth import Audio, Video, make_film, painted
 from vsalign.frames import FrameRange
@@ -355,10 +359,13 @@ def test_a_time_code_goes_along_and_one_that_is_none_spoils_nothing(
             if packet.size:
                 packet.stream = copy
                 out.mux_one(packet)
-    joined(segment, tmp_path / f"out.{ending}", all_of(tmp_path / "ref.mkv"))
+    made = joined(segment, tmp_path / f"out.{ending}", all_of(tmp_path / "ref.mkv"))
     with av.open(str(tmp_path / f"out.{ending}")) as film:
         found = {name.lower(): value for name, value in film.streams.video[0].metadata.items()}.get("timecode")
-    assert found == (timecode if ending == "mkv" or timecode == "01:00:00:00" else None)
+    is_kept = ending == "mkv" or timecode == "01:00:00:00"
+    assert found == (timecode if is_kept else None)
+    said = (f"the time code '{timecode}', which {ending} cannot count on from in this film",)
+    assert made.notes == (() if is_kept else said)
 
 
 # --- verify
@@ -473,3 +480,319 @@ def test_an_event_that_does_not_say_how_long_it_is_is_not_lost(segment: SegmentP
             made.mux_one(timed(stream, bytes([0, 20, 0, 10]) + bytes(16), at))
     joined(segment, out, only(all_of(source, tags=False), "subtitle"))
     assert [at for _, at, _ in packets(out, "subtitle")[0]] == [Fraction(1, 2), Fraction(3, 2)]
+
+
+# --- what is damaged, or not as a container wants it
+
+
+def tone(path: Path, codec: str, frames: int, start: int = 0, bit_rate: int = 0, layout: str = "mono") -> Path:
+    """Noise of so many of the codec's own frames, alone in a file; ``start`` in samples."""
+    dice = np.random.default_rng(1)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=48000, layout=layout)
+        assert isinstance(stream, av.AudioStream)
+        if bit_rate:
+            stream.codec_context.bit_rate = bit_rate
+        stream.codec_context.open()
+        size, channels = stream.codec_context.frame_size or 1024, stream.codec_context.layout.nb_channels
+        for number in range(frames):
+            samples = (0.2 * dice.standard_normal((channels, size))).astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = 48000, start + number * size, Fraction(1, 48000)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+def changed(source: Path, target: Path, change: Callable[[bytes, int], bytes]) -> Path:
+    """A copy of a file of sound with the ``n``-th packet as ``change(bytes, n)`` has it."""
+    with av.open(str(source)) as film, av.open(str(target), "w") as out:
+        copy = out.add_stream_from_template(film.streams.audio[0], opaque=True)
+        for number, packet in enumerate(p for p in film.demux(audio=0) if p.size):
+            other = Packet(change(bytes(packet), number))
+            other.pts, other.dts, other.duration, other.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
+            other.stream = copy
+            out.mux_one(other)
+    return target
+
+
+def sound_of(path: Path) -> Extras:
+    return Extras((Origin("ref", str(path)),), (Pick(0, 0, "audio"),))
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_times_of_sound_that_do_not_rise_are_raised_no_further_than_needed(segment: SegmentPlan, tmp_path: Path, ending: str):
+    """One time twice, and one that goes back behind two others: no packet is lost, and none after them comes late for it."""
+    with av.open(str(tone(tmp_path / "whole.mkv", "aac", 60))) as film, av.open(str(tmp_path / "ref.mkv"), "w") as out:
+        copy = out.add_stream_from_template(film.streams.audio[0], opaque=True)
+        for number, packet in enumerate(p for p in film.demux(audio=0) if p.size):
+            other = timed(copy, bytes(packet), 1000 + 20 * (number - (number == 10)), 20)
+            out.mux_one(other)
+    data = bytearray((tmp_path / "ref.mkv").read_bytes())
+    sent = packets(tmp_path / "ref.mkv", "audio")[0]
+    at = data.find(sent[30][0]) - 3
+    data[at : at + 2] = (int.from_bytes(data[at : at + 2], "big") - 50).to_bytes(2, "big")
+    (tmp_path / "ref.mkv").write_bytes(data)
+    sent = packets(tmp_path / "ref.mkv", "audio")[0]
+    assert sum(b[1] < a[1] for a, b in pairwise(sent)) == 1, "the source is as it was meant"
+    made = joined(segment, tmp_path / f"out.{ending}", sound_of(tmp_path / "ref.mkv"))
+    got = packets(tmp_path / f"out.{ending}", "audio")[0]
+    assert [data for data, _, _ in got] == [data for data, _, _ in sent]
+    is_off = [number for number, (mine, theirs) in enumerate(zip(got, sent, strict=True)) if mine[1] != theirs[1]]
+    tick = Fraction(0) if ending == "mkv" else Fraction(1, 48000)
+    assert is_off == ([30] if ending == "mkv" else [10, 30])
+    assert got[30][1] == got[29][1] + tick and got[10][1] == got[9][1] + tick
+    number, first = (1, "00:00:01.550") if ending == "mkv" else (2, "00:00:01.180")
+    what = "packets whose times do not rise moved behind the one before"
+    assert made.notes == (f"ref stream #0 (aac): {number} {what}, the first at {first}",)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_time_that_goes_back_in_finer_ticks_than_the_outputs_fails_no_join(segment: SegmentPlan, tmp_path: Path, ending: str):
+    source = make_film(tmp_path / "ref.ts", Video(num_frames=10), audio=[Audio(2, codec="mp2", rate=44100)])
+    data, stamps = bytearray(source.read_bytes()), []
+    for at in range(0, len(data), 188):
+        begins = data[at + 1] & 0x40 and (data[at + 1] & 31) << 8 | data[at + 2] == 0x101
+        head = at + 4 + (1 + data[at + 4] if data[at + 3] & 0x20 else 0)
+        if begins and data[head : head + 4] == b"\0\0\1\xc0":
+            stamps.append(head + 9)
+    for number in range(3, 60, 7):
+        back = number - 1 - number % 2
+        data[stamps[number] : stamps[number] + 5] = data[stamps[back] : stamps[back] + 5]
+    source.write_bytes(data)
+    made = joined(segment, tmp_path / f"out.{ending}", only(all_of(source, tags=False), "audio"))
+    sent, got = packets(source, "audio")[0], packets(tmp_path / f"out.{ending}", "audio")[0]
+    assert [data for data, _, _ in got] == [data for data, _, _ in sent]
+    times = [at for _, at, _ in got]
+    assert all(a < b if ending != "mkv" else a <= b for a, b in pairwise(times))
+    (line,) = made.notes
+    assert "times do not rise" in line
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_damaged_packet_of_aac_is_left_out_and_told(segment: SegmentPlan, tmp_path: Path, ending: str):
+    source = make_film(tmp_path / "ref.ts", Video(num_frames=10), audio=[Audio(2)])
+    data = bytearray(source.read_bytes())
+    with av.open(str(source)) as film:
+        payloads = [(bytes(p), float(p.pts * p.time_base)) for p in film.demux(audio=0) if p.size]
+    data[data.find(payloads[20][0][:64]) + 2] |= 0x3C  # no such rate
+    source.write_bytes(data)
+    made = joined(segment, tmp_path / f"out.{ending}", only(all_of(source, tags=False), "audio"))
+    kept = [data for data, _, _ in packets(tmp_path / f"out.{ending}", "audio")[0]]
+    sent = [data[7:] for data, _ in payloads]
+    assert kept[:19] == sent[:19] and kept[-60:] == sent[-60:] and len(sent) - 4 <= len(kept) < len(sent)
+    (line,) = made.notes
+    assert line.startswith("ref stream #1 (aac): ") and "1 damaged packets left out, the first at 00:00:0" in line
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("codec", ["eac3", "ac3"])
+def test_a_damaged_frame_of_dolby_digital_ends_no_film(segment: SegmentPlan, tmp_path: Path, codec: str, ending: str):
+    sent = tone(tmp_path / "whole.mkv", codec, 30)
+    source = changed(sent, tmp_path / "ref.mkv", lambda data, n: data if n not in (0, 7, 9) else b"\0\0" + data[2:])
+    made = joined(segment, tmp_path / f"out.{ending}", sound_of(source))
+    whole = [data for data, _, _ in packets(source, "audio")[0]]
+    kept = [data for data, _, _ in packets(tmp_path / f"out.{ending}", "audio")[0]]
+    if ending == "mkv":
+        assert kept == whole and made.notes == ()
+    else:
+        assert kept == [data for number, data in enumerate(whole) if number not in (0, 7, 9)]
+        assert made.notes == (f"ref stream #0 ({codec}): 3 damaged packets left out, the first at -00:00:00.005",)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov"])
+def test_short_frames_of_dolby_digital_plus_are_gathered_to_the_last_whole_one(
+    segment: SegmentPlan, tmp_path: Path, ending: str
+):
+    """The muxer makes one packet of three of these, and loses what is left: so it does not get it."""
+    source = tone(tmp_path / "ref.mkv", "eac3", 20, bit_rate=3_024_000, layout="5.1")
+    made = joined(segment, tmp_path / f"out.{ending}", sound_of(source))
+    sent, got = packets(source, "audio")[0], packets(tmp_path / f"out.{ending}", "audio")[0]
+    assert b"".join(data for data, _, _ in got) == b"".join(data for data, _, _ in sent[:18])
+    assert all(abs(a - b) <= MILLISECOND for (_, a, _), (_, b, _) in zip(got, sent, strict=False))
+    (line,) = made.notes
+    assert "#0 (eac3): 2 last packets left out" in line
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("codec", ["aac", "ac3", "eac3", "pcm_s16le"])
+def test_sound_that_is_declared_and_never_comes_is_left_out_where_it_has_no_place(
+    segment: SegmentPlan, tmp_path: Path, codec: str, ending: str
+):
+    source = tmp_path / "ref.mkv"
+    with av.open(str(source), "w") as out:
+        out.add_stream(codec, rate=48000, layout="mono").codec_context.open()
+        sound = out.add_mux_stream("mp3", rate=48000, time_base=MILLISECOND)
+        with av.open(str(tone(tmp_path / "mp3.mkv", "mp3", 20))) as given:
+            for packet in given.demux(audio=0):
+                if packet.size:
+                    out.mux_one(timed(sound, bytes(packet), packet.pts, 24))
+    extras = Extras((Origin("ref", str(source)),), (Pick(0, 0, "audio"), Pick(0, 1, "audio")))
+    made = joined(segment, tmp_path / f"out.{ending}", extras)
+    assert verify(str(tmp_path / f"out.{ending}"), PTS, MILLISECOND, made.contents).lost == ()
+    empty = (f"ref stream #0 ({codec}), of which the film has no packet",)
+    assert [s.codec for s in made.contents.streams] == ([codec, "mp3"] if ending == "mkv" else ["mp3"])
+    assert made.notes == (() if ending == "mkv" else empty)
+
+
+def test_a_film_that_cannot_be_read_on_is_named_with_stream_and_time(tmp_path: Path):
+    """The join would else blame its own output."""
+
+    class Failing:
+        def __init__(self, film: Any) -> None:
+            self.streams, self._film = film.streams, film
+
+        def demux(self, *streams: Any) -> Any:
+            for number, packet in enumerate(self._film.demux(*streams)):
+                if number == 40:
+                    raise av.error.InvalidDataError(1094995529, "Invalid data")
+                yield packet
+
+    source = make_film(tmp_path / "ref.mkv", Video(num_frames=10), audio=[Audio(2, codec="ac3")])
+    with (
+        av.open(str(source)) as film,
+        pytest.raises(StitchError, match=r"ref.mkv: cannot be read on .*: ref stream #1 \(ac3\) b"),
+    ):
+        list(readable(Failing(film), Origin("ref", str(source)), {1: "ref stream #1 (ac3)"}))
+
+
+def test_what_is_met_again_and_again_is_said_once():
+    notes = CopyNotes()
+    for second in range(3, 9):
+        notes.count("ref stream #1", "damaged packets left out", second)
+    for _ in range(2):
+        notes.say("a line")
+    assert notes.lines() == ("a line", "ref stream #1: 6 damaged packets left out, the first at 00:00:03.000")
+
+
+def edited(path: Path, edits: Sequence[Edit]) -> Path:
+    return set_edits(tone(path, "aac", 188), edits)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    ("edits", "first"), [(((1, None), (2, 1.5)), 1.0), (((2, 1.5),), 0.0), (((1, None), (2, 1024 / 48000)), 1.0)]
+)
+def test_what_an_edit_list_takes_away_is_not_heard(
+    segment: SegmentPlan, tmp_path: Path, edits: Sequence[Edit], first: float, ending: str
+):
+    """Before the film's start it may lie there for the decoder, and a codec's own priming anywhere."""
+    source = edited(tmp_path / "ref.mp4", edits)
+    joined(segment, tmp_path / f"out.{ending}", sound_of(source))
+    with av.open(str(source)) as film:
+        sent = [(bytes(p), p.pts * p.time_base) for p in film.demux(audio=0) if p.size and not p.is_discard]
+    got = [row[:2] for row in packets(tmp_path / f"out.{ending}", "audio")[0]]
+    lead = got[: -len(sent)]
+    assert all(a == b and abs(s - t) <= MILLISECOND for (a, s), (b, t) in zip(got[-len(sent) :], sent, strict=True))
+    assert all(first - 0.1 < at < first for _, at in lead)
+    assert len(lead) == (4 if not first else 0 if edits[-1][1] == 1.5 else 1)
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    ("handler", "title"), [("SoundHandler", None), ("Core Media Audio", None), ("Commentary", "Commentary")]
+)
+def test_a_name_that_quicktime_keeps_elsewhere_is_a_title_and_a_programs_is_none(
+    segment: SegmentPlan, tmp_path: Path, handler: str, title: str | None
+):
+    source = tone(tmp_path / "ref.mp4", "aac", 20)
+    with av.open(str(source)) as film, av.open(str(tmp_path / "named.mp4"), "w") as out:
+        copy = out.add_stream_from_template(film.streams.audio[0], opaque=True)
+        copy.metadata["handler_name"] = handler
+        for packet in film.demux(audio=0):
+            if packet.size:
+                packet.stream = copy
+                out.mux_one(packet)
+    for ending in ("mkv", "mp4"):
+        made = joined(segment, tmp_path / f"out.{ending}", sound_of(tmp_path / "named.mp4"))
+        assert dict(made.contents.labels[1]).get("title") == title
+        assert dict(contents_of(str(tmp_path / f"out.{ending}")).labels[1]).get("title") == title
+
+
+def test_the_picture_is_not_said_to_have_refs_alpha(segment: SegmentPlan, tmp_path: Path):
+    alpha = Video(num_frames=3, codec="libvpx-vp9", pixel_format="yuv420p")
+    plain, source = make_film(tmp_path / "plain.mkv", alpha), tmp_path / "ref.mkv"
+    with av.open(str(plain)) as film, av.open(str(source), "w") as out:
+        copy = out.add_stream_from_template(film.streams.video[0], opaque=True)
+        copy.metadata["alpha_mode"] = "1"
+        for packet in film.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                out.mux_one(packet)
+    with av.open(str(source)) as film:
+        assert {name.lower() for name in film.streams.video[0].metadata} >= {"alpha_mode"}
+    joined(segment, tmp_path / "out.mkv", all_of(source))
+    with av.open(str(tmp_path / "out.mkv")) as film:
+        assert "alpha_mode" not in {name.lower() for name in film.streams.video[0].metadata}
+
+
+def test_what_else_is_said_of_a_chapter_goes_along(segment: SegmentPlan, tmp_path: Path):
+    source = tone(tmp_path / "tone.mkv", "ac3", 20)
+    with av.open(str(source)) as film, av.open(str(tmp_path / "ref.mkv"), "w") as out:
+        copy = out.add_stream_from_template(film.streams.audio[0], opaque=True)
+        chapter = {"id": 1, "start": 0, "end": 500, "time_base": MILLISECOND, "metadata": {"title": "One", "DIRECTOR": "N. N."}}
+        out.set_chapters([chapter])
+        for packet in film.demux(audio=0):
+            if packet.size:
+                packet.stream = copy
+                out.mux_one(packet)
+    extras = Extras((Origin("ref", str(tmp_path / "ref.mkv")),), (), 0)
+    for ending in ENDINGS:
+        joined(segment, tmp_path / f"out.{ending}", extras)
+        with av.open(str(tmp_path / f"out.{ending}")) as film:
+            said = [{name.lower(): value for name, value in each["metadata"].items()} for each in film.chapters()]
+        assert said == [{"title": "One"} | ({"director": "N. N."} if ending == "mkv" else {})]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_cover_without_a_picture_is_left_out_and_told(segment: SegmentPlan, tmp_path: Path, ending: str):
+    source = tmp_path / "ref.mkv"
+    with av.open(str(source), "w") as out:
+        out.add_mux_stream("mjpeg", width=16, height=16, time_base=MILLISECOND)
+        out.mux_one(timed(out.add_mux_stream("subrip", time_base=MILLISECOND), b"hi", 0, 500))
+    made = joined(segment, tmp_path / f"out.{ending}", Extras((Origin("ref", str(source)),), (Pick(0, 0, "cover"),)))
+    assert made.contents.attachments == () and made.notes == ("ref stream #0 (mjpeg), a cover without a picture",)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_time_code_that_is_not_the_pictures_is_named(segment: SegmentPlan, tmp_path: Path, number: int, ending: str):
+    """Of another picture, which is not copied."""
+    source, other = make_film(tmp_path / "plain.mov", Video(num_frames=3, rate=Fraction(24))), tmp_path / "ref.mov"
+    with av.open(str(source)) as film, av.open(str(other), "w") as out:
+        copies = [out.add_stream_from_template(film.streams.video[0], opaque=True) for _ in range(2)]
+        for hour, copy in enumerate(copies, 1):
+            copy.metadata["timecode"] = f"0{hour}:00:00:00"
+        for packet in film.demux(video=0):
+            if packet.size:
+                stamps = packet.pts, packet.dts, packet.time_base
+                for copy in copies:
+                    packet.stream, (packet.pts, packet.dts, packet.time_base) = copy, stamps
+                    out.mux_one(packet)
+    extras = replace(all_of(other), picture=number, chapters=None)
+    made = joined(segment, tmp_path / f"out.{ending}", extras)
+    with av.open(str(tmp_path / f"out.{ending}")) as film:
+        said = {name.lower(): value for name, value in film.streams.video[0].metadata.items()}
+        assert said["timecode"] == f"0{number + 1}:00:00:00"
+    index, timecode = (3, "02:00:00:00") if number == 0 else (2, "01:00:00:00")
+    assert made.notes == (f"ref stream #{index}, time code '{timecode}': it is not the picture's",)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_pictures_own_time_code_goes_before_the_films(segment: SegmentPlan, tmp_path: Path, ending: str):
+    """Matroska keeps both; mp4 and mov have one."""
+    source = make_film(tmp_path / "plain.mkv", Video(num_frames=3))
+    with av.open(str(source)) as film, av.open(str(tmp_path / "ref.mkv"), "w") as out:
+        copy = out.add_stream_from_template(film.streams.video[0], opaque=True)
+        copy.metadata["timecode"], out.metadata["timecode"] = "01:00:00:00", "05:00:00:00"
+        for packet in film.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                out.mux_one(packet)
+    made = joined(segment, tmp_path / f"out.{ending}", replace(all_of(tmp_path / "ref.mkv"), picture=0, chapters=None))
+    with av.open(str(tmp_path / f"out.{ending}")) as film:
+        said = {name.lower(): value for name, value in film.streams.video[0].metadata.items()}
+    assert said["timecode"] == "01:00:00:00"
+    assert made.notes == (() if ending == "mkv" else ("the film's time code '05:00:00:00'; the picture has its own",))

@@ -31,7 +31,7 @@ def reach(point: str) -> None:
         return
     (FOLDER / "reached.part").rename(FOLDER / "reached")
     (FOLDER / "armed").write_text("")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (FOLDER / "go").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
 
