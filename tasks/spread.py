@@ -51,8 +51,8 @@ class Spread:
             self._never_looked_at.add(rank)
 
     def note(self, run: Run, rank: int, is_harm: bool, lost_before: bool) -> None:
-        """The packet of ``rank`` is damaged, or its frame does not come (no ``is_harm``); ``lost_before``: packets before it may
-        be missing."""
+        """The packet of ``rank`` is damaged, or its frame does not come (no ``is_harm``); ``lost_before``: packets before it
+        may be missing."""
         run.is_harmed |= is_harm
         ends_here = (self._plan.is_shown_early(rank) and self._codec in _B_STANDS_ALONE) or rank in self._never_looked_at
         if not self._stands_alone and (lost_before or not ends_here):
