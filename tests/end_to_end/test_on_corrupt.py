@@ -65,8 +65,8 @@ def test_damaged_frames_are_repeated_and_told_and_what_was_whole_is_reused(
     assert [record.facts.get("replaced_clip_frames") for record in chunks] == [None, "25-26", None]
     assert chunks[1].facts["replaced_clip"] == 2 and chunks[1].facts["replaced_clip_times"] == "00:00:01.042 00:00:01.083"
     report = json.loads((JOB / "report.json").read_bytes())
-    told = {"count": 2, "frames": "25-26", "times": ["00:00:01.042", "00:00:01.083"]}
-    assert report["damage"] == {"clip": told, "ref": {"count": 1, "frames": "50", "times": ["00:00:02.083"]}}
+    told = {"count": 2, "frames": "25-26", "times": ["00:00:01.042", "00:00:01.083"], "as_later": 0}
+    assert report["damage"] == {"clip": told, "ref": {"count": 1, "frames": "50", "times": ["00:00:02.083"], "as_later": 0}}
     text = (JOB / "report.txt").read_text()
     assert "damage    clip: 2 damaged frames shown as the last whole one before, at 00:00:01.042, 00:00:01.083\n" in text
     assert "damage    ref: 1 damaged frame shown" in text
