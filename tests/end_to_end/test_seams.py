@@ -21,10 +21,7 @@ NUM, CHUNK = 100, 12
 TIME_BASE = Fraction(1, 90000)
 #: From 11 to 90 ms apart.
 PTS = np.cumsum(np.random.default_rng(8).integers(1000, 8100, NUM)) + 3003
-CASES = [
-    *((codec, ending) for codec in ("libx264", "libx265", "libsvtav1") for ending in ("mkv", "mp4")),
-    ("ffv1", "mkv"),
-]
+CASES = [(codec, ending) for codec in ("libx264", "libx265", "libsvtav1", "ffv1") for ending in ("mkv", "mp4")]
 QUICK = {"libx264": ("--crf", "18"), "libx265": ("--preset", "fast"), "libsvtav1": ("--preset", "10"), "ffv1": ()}
 
 
